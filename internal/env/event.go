@@ -1,0 +1,36 @@
+package env
+
+import (
+	"context"
+	"runtime/debug"
+	"time"
+)
+
+// Event is something that happened to a user, a session or a factor. It holds no code, token, password, link or address.
+type Event struct {
+	Time          time.Time
+	Name          string
+	UserID        string // the primary user's; "" when nobody was found
+	TenantID      string
+	SessionHandle string
+	FactorID      string
+	OK            bool
+	Reason        string
+}
+
+// Emit tells the host's sink, with the time added, once the open transaction of ours has committed. A panic in the sink is logged and changes
+// nothing.
+func (e *Env) Emit(ctx context.Context, event Event) {
+	if e.OnEvent == nil {
+		return
+	}
+	event.Time = e.Now()
+	e.Store.AfterCommit(ctx, func() {
+		defer func() {
+			if p := recover(); p != nil {
+				e.Logger.ErrorContext(ctx, "panic in OnEvent", "event", event.Name, "panic", p, "stack", string(debug.Stack()))
+			}
+		}()
+		e.OnEvent(ctx, event)
+	})
+}

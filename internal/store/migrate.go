@@ -1,0 +1,74 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// migrate makes the missing steps in one transaction under a lock, so that any number of processes may start at once.
+func (b *Backend) migrate(ctx context.Context) error {
+	return b.retry(ctx, func() error {
+		return b.migrateOnce(ctx)
+	})
+}
+
+func (b *Backend) migrateOnce(ctx context.Context) error {
+	tx, err := b.write.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
+	defer tx.Rollback()
+	if b.dialect.migrationLock != "" {
+		if _, err := tx.ExecContext(ctx, b.dialect.migrationLock, b.prefix); err != nil {
+			return fmt.Errorf("storage: locking for migrations: %w", err)
+		}
+	}
+	if _, err := tx.ExecContext(ctx, b.render(createMigrations)); err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
+	if b.lent && b.dialect.lentBegin != nil { // before the version is read
+		if _, err := tx.ExecContext(ctx, b.render(b.dialect.lentBegin.text)); err != nil {
+			return fmt.Errorf("storage: %w", err)
+		}
+	}
+	var version int
+	if err := tx.QueryRowContext(ctx, b.render(`SELECT COALESCE(max(version), 0) FROM {p}migrations`)).Scan(&version); err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
+	if version > len(steps) {
+		return newer(version)
+	}
+	for ; version < len(steps); version++ {
+		if _, err := tx.ExecContext(ctx, b.render(steps[version])); err != nil {
+			return fmt.Errorf("storage: migration to version %d: %w", version+1, err)
+		}
+		_, err := tx.ExecContext(ctx, b.render(`INSERT INTO {p}migrations (version, applied_at) VALUES ($1, $2)`),
+			version+1, time.Now().UnixMilli())
+		if err != nil {
+			return fmt.Errorf("storage: migration to version %d: %w", version+1, err)
+		}
+	}
+	return tx.Commit()
+}
+
+func newer(version int) error {
+	return fmt.Errorf("storage: the database has version %d, made by a newer release; this one knows %d", version, len(steps))
+}
+
+var currentVersion = SQL("migrations.version", `SELECT COALESCE(max(version), 0) FROM {p}migrations`)
+
+// checkVersion refuses every schema but the one of this release.
+func (b *Backend) checkVersion(ctx context.Context) error {
+	var version int
+	if _, err := b.Row(ctx, currentVersion, nil, &version); err != nil {
+		return fmt.Errorf("storage: the tables are missing, or not readable; run the text of Schema: %w", err)
+	}
+	switch {
+	case version > len(steps):
+		return newer(version)
+	case version < len(steps):
+		return fmt.Errorf("storage: the database has version %d, this release needs %d; run the newer steps of Schema", version, len(steps))
+	}
+	return nil
+}
