@@ -138,13 +138,8 @@ func convert[T any](raw any) (T, bool) {
 		return v, true
 	}
 	var out T
-	target := reflect.ValueOf(&out).Elem()
-	return out, convertInto(target, reflect.ValueOf(raw)) && assign(&out, target)
-}
-
-func assign[T any](out *T, v reflect.Value) bool {
-	*out = v.Interface().(T)
-	return true
+	ok := convertInto(reflect.ValueOf(&out).Elem(), reflect.ValueOf(raw))
+	return out, ok
 }
 
 func convertInto(target, raw reflect.Value) bool {
@@ -309,7 +304,9 @@ func (c *PrimitiveClaim[T]) HasValue(v T, opts ...ValidatorOption) ClaimValidato
 }
 
 // IsTrue passes when the claim is true.
-func (c *BooleanClaim) IsTrue(opts ...ValidatorOption) ClaimValidator { return c.HasValue(true, opts...) }
+func (c *BooleanClaim) IsTrue(opts ...ValidatorOption) ClaimValidator {
+	return c.HasValue(true, opts...)
+}
 
 // IsFalse passes when the claim is false.
 func (c *BooleanClaim) IsFalse(opts ...ValidatorOption) ClaimValidator {
