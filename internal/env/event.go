@@ -34,3 +34,34 @@ func (e *Env) Emit(ctx context.Context, event Event) {
 		e.OnEvent(ctx, event)
 	})
 }
+
+// Names of events; package mfa exports them.
+const (
+	FactorChecked      = "factor.checked"
+	FactorCompleted    = "factor.completed"
+	FactorSetUp        = "factor.set_up"
+	FactorRemoved      = "factor.removed"
+	RequirementAdded   = "requirement.added"
+	RequirementRemoved = "requirement.removed"
+	AttemptsReset      = "attempts.reset"
+	PasswordKnown      = "password.known"
+	SessionCreated     = "session.created"
+	SessionEnded       = "session.ended"
+	SessionTheft       = "session.theft"
+)
+
+// Reasons of FactorChecked events that are not OK.
+const (
+	ReasonWrong    = "wrong"
+	ReasonReplayed = "replayed" // a used TOTP counter
+	ReasonLimited  = "limited"  // the budget is spent, or a wait lasts
+	ReasonStopped  = "stopped"  // too many failures in a row
+	ReasonUnknown  = "unknown"  // no such user or device
+)
+
+// Reasons of SessionEnded events.
+const (
+	ReasonSignOut  = "sign_out"
+	ReasonRevoked  = "revoked"
+	ReasonReplaced = "replaced"
+)
