@@ -122,3 +122,8 @@ func CredentialVersion(ctx context.Context) int64 {
 	v, _ := ctx.Value(credentialKey{}).(int64)
 	return v
 }
+
+// DeveloperError is a mistake of the program whose text goes out with the 500, because clients or tests look for it.
+type DeveloperError struct{ Message string }
+
+func (e *DeveloperError) Error() string { return e.Message }
