@@ -12,8 +12,8 @@ import (
 
 	"github.com/stepup-auth/stepup/accountlinking"
 	"github.com/stepup-auth/stepup/internal/env"
+	"github.com/stepup-auth/stepup/internal/factorid"
 	"github.com/stepup-auth/stepup/internal/flow"
-	"github.com/stepup-auth/stepup/internal/limits"
 	"github.com/stepup-auth/stepup/internal/store"
 	"github.com/stepup-auth/stepup/internal/table"
 	"github.com/stepup-auth/stepup/mfa/factor"
@@ -191,7 +191,7 @@ func (m *MFA) checkFirstFactors() []error {
 	var errs []error
 	offered := m.offeredFirstFactors()
 	for _, id := range m.firstFactors {
-		if !isCustom(id) && !slices.Contains(offered, id) {
+		if factorid.BuiltIn(id) && !slices.Contains(offered, id) {
 			errs = append(errs, fmt.Errorf("mfa: Config.FirstFactors: no factor of Config.Factors offers %q as a first factor", id))
 		}
 	}
@@ -216,13 +216,92 @@ func (m *MFA) tables(cfg Config) []error {
 	return table.Missing(m.functions, "mfa: Config.Override.Functions")
 }
 
-// attachRecipes makes what always exists, and the routes in the order of the factors, then MFA's own, then those of the sessions.
+// attachRecipes makes what always exists. The routes of the factors come first, in their order, then MFA's own, then those of the sessions.
 func (m *MFA) attachRecipes(ctx context.Context, cfg Config) []error {
 	var errs []error
-	collect := func(field string, err error) {
+	collect := func(err error) {
 		if err != nil {
-			errs = append(errs, fmt.Errorf("mfa: Config.%s: %w", field, err))
+			errs = append(errs, fmt.Errorf("mfa: Config: %w", err))
 		}
 	}
+	var err error
+	m.accountLinking, err = accountlinking.Attach(m.env, cfg.AccountLinking)
+	collect(err)
+	m.userMetadata, err = usermetadata.Attach(m.env, cfg.UserMetadata)
+	collect(err)
+	m.userRoles, err = userroles.Attach(m.env, cfg.UserRoles)
+	collect(err)
+	m.tenants, err = tenant.Attach(m.env, m.offersSecondary, cfg.Tenants)
+	collect(err)
+
+	m.env.FetchClaim[claimKey] = func(ctx context.Context, in env.FetchInput) (any, bool, error) {
+		return Claim.FetchValue(ctx, session.FetchValueInput{
+			UserID: in.UserID, RecipeUserID: session.RecipeUserID(in.RecipeUserID), TenantID: in.TenantID, AccessTokenPayload: in.Payload,
+		})
+	}
+	m.env.Routes = m.routes()
+	m.sessions, err = session.Attach(ctx, m.env, cfg.AppInfo, m.sessionConfig(cfg.Sessions))
+	collect(err)
 	return errs
+}
+
+// sessionConfig puts the claims and validators of the recipes before those of the host.
+func (m *MFA) sessionConfig(cfg session.Config) session.Config {
+	var claims []session.Claim
+	validators := []session.ClaimValidator{}
+	for _, r := range m.registrations {
+		claims = append(claims, r.Claims...)
+		validators = append(validators, r.GlobalClaimValidators...)
+	}
+	if m.userRoles != nil {
+		claims = append(claims, m.userRoles.Claims(env.Key{})...)
+	}
+	validators = append(validators, Claim.HasCompletedMFARequirementsForAuth())
+	cfg.Claims = append(claims, cfg.Claims...)
+	cfg.GlobalClaimValidators = append(validators, cfg.GlobalClaimValidators...)
+	return cfg
+}
+
+// attachFactors hands the sign-in flow to the factors of this module; when one cannot be had, all are taken back.
+func (m *MFA) attachFactors(cfg Config) error {
+	l := cfg.Limits
+	m.flow = &flow.Flow{
+		Env: m.env, Sessions: m.sessions, AccountLinking: m.accountLinking, Tenants: m.tenants,
+		AppName:  cfg.AppInfo.AppName,
+		Attempts: l.attempts(),
+		Guesses:  l.guesses(),
+		MFA: flow.MFA{
+			ValidFirstFactors: m.validFirstFactors,
+			NewClaim:          m.newClaim,
+			Completed:         m.emitCompleted,
+			FactorRemoved:     m.factorRemoved,
+		},
+	}
+	var errs []error
+	var attached []attacher
+	for i, f := range cfg.Factors {
+		a, ok := f.(attacher)
+		if !ok {
+			continue
+		}
+		if err := a.AttachFlow(m.flow); err != nil {
+			errs = append(errs, fmt.Errorf("mfa: Config.Factors[%d]: %w", i, err))
+			continue
+		}
+		attached = append(attached, a)
+	}
+	if len(errs) > 0 {
+		for _, a := range attached {
+			a.AttachFlow(nil)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkID judges the form of a factor id that comes from outside.
+func checkID(id factor.ID) error {
+	if problem := factorid.Problem(id); problem != "" {
+		return &session.BadInputError{Message: fmt.Sprintf("factor id %q %s", id, problem)}
+	}
+	return nil
 }

@@ -4,17 +4,11 @@ import (
 	"context"
 	"slices"
 
+	"github.com/stepup-auth/stepup/internal/factorid"
 	"github.com/stepup-auth/stepup/internal/facts"
 	"github.com/stepup-auth/stepup/mfa/factor"
 	"github.com/stepup-auth/stepup/mfa/tenant"
 )
-
-// builtIn are the factor ids that the recipes of this module give a meaning to; all others are the application's own.
-var builtIn = [...]factor.ID{
-	factor.EmailPassword, factor.ThirdParty, factor.WebAuthn, factor.OTPEmail, factor.OTPPhone, factor.LinkEmail, factor.LinkPhone, factor.TOTP,
-}
-
-func isCustom(id factor.ID) bool { return !slices.Contains(builtIn[:], id) }
 
 // validFirstFactors keeps those of ids that may begin a session on the tenant, in their order: this rule stands here only. What a tenant lists wins
 // over what the configuration lists, that over all that is offered; of what is listed, an id counts that a factor offers, or one of the
@@ -34,7 +28,7 @@ func (m *MFA) validFirstFactors(ctx context.Context, tenantID, userID string, id
 	}
 	var valid []factor.ID
 	for _, id := range ids {
-		if slices.Contains(listed, id) && (slices.Contains(offered, id) || isCustom(id)) && !slices.Contains(valid, id) {
+		if slices.Contains(listed, id) && (slices.Contains(offered, id) || !factorid.BuiltIn(id)) && !slices.Contains(valid, id) {
 			valid = append(valid, id)
 		}
 	}
@@ -55,6 +49,11 @@ func (m *MFA) offeredSecondaryFactors() []factor.ID {
 		ids = append(ids, r.SecondaryFactors...)
 	}
 	return ids
+}
+
+// offersSecondary tells tenants which second factors somebody could be asked for: those on offer, and the application's own.
+func (m *MFA) offersSecondary(id factor.ID) bool {
+	return !factorid.BuiltIn(id) || slices.Contains(m.offeredSecondaryFactors(), id)
 }
 
 // tenant reads a tenant by the overridable function. The facts of the user are read first, since they hold the tenant and what is asked next.

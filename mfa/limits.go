@@ -1,6 +1,11 @@
 package mfa
 
-import "time"
+import (
+	"cmp"
+	"time"
+
+	"github.com/stepup-auth/stepup/internal/limits"
+)
 
 // Limits on guessing. All are kept in storage and on by default; the zero value of each field is its default. A count over 100 is an error of
 // New.
@@ -25,4 +30,23 @@ type GuessLimits struct {
 	// Stop refuses a user's TOTP codes and Attempts after so many wrong ones in a row, whatever time has passed, until MFA.ResetAttempts. Default
 	// 100. First factors never stop: a stranger could stop them.
 	Stop int
+}
+
+func (l Limits) attempts() limits.Attempts {
+	a := limits.Attempts{
+		Max: cmp.Or(l.MaxAttempts, 5), Cooldown: cmp.Or(l.Cooldown, 15*time.Minute), Stop: cmp.Or(l.Guesses.Stop, 100),
+	}
+	if l.InsecureNoGuessLimits {
+		a.Stop = 0
+	}
+	return a
+}
+
+func (l Limits) guesses() limits.Guesses {
+	return limits.Guesses{
+		Free:    cmp.Or(l.Guesses.Free, 9),
+		Wait:    cmp.Or(l.Guesses.Wait, 30*time.Second),
+		MaxWait: cmp.Or(l.Guesses.MaxWait, time.Hour),
+		Off:     l.InsecureNoGuessLimits,
+	}
 }

@@ -72,7 +72,9 @@ func FromContext(ctx context.Context) *MFA {
 func NewContext(ctx context.Context, m *MFA) context.Context { return m.env.Bind(ctx) }
 
 // enter is the first line of every method that may ask application code: the instance is in ctx, and what is read is remembered.
-func (m *MFA) enter(ctx context.Context) context.Context { return m.env.Store.Remember(m.env.Bind(ctx)) }
+func (m *MFA) enter(ctx context.Context) context.Context {
+	return m.env.Store.Remember(m.env.Bind(ctx))
+}
 
 // Middleware serves the routes of all recipes, below AppInfo.APIBasePath, and passes other requests on. It protects nothing by itself: that is Verify of
 // Sessions.

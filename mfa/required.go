@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/stepup-auth/stepup/internal/env"
+	"github.com/stepup-auth/stepup/internal/metadata"
 	"github.com/stepup-auth/stepup/mfa/factor"
 )
 
@@ -32,11 +33,11 @@ func (m *MFA) RemoveFromRequiredSecondaryFactorsForUser(ctx context.Context, use
 }
 
 func (m *MFA) getRequiredSecondaryFactorsForUser(ctx context.Context, in GetRequiredSecondaryFactorsForUserInput) ([]factor.ID, error) {
-	return m.userMetadata.RequiredFactors(ctx, env.Key{}, in.UserID)
+	return metadata.RequiredFactors(ctx, m.env.Store, in.UserID)
 }
 
 func (m *MFA) addToRequiredSecondaryFactorsForUser(ctx context.Context, in AddToRequiredSecondaryFactorsForUserInput) error {
-	added, err := m.userMetadata.AddRequiredFactor(ctx, env.Key{}, in.UserID, in.FactorID)
+	added, err := metadata.AddRequiredFactor(ctx, m.env.Store, in.UserID, in.FactorID)
 	if err == nil && added {
 		m.env.Emit(ctx, env.Event{Name: env.RequirementAdded, UserID: in.UserID, FactorID: string(in.FactorID), OK: true})
 	}
@@ -44,7 +45,7 @@ func (m *MFA) addToRequiredSecondaryFactorsForUser(ctx context.Context, in AddTo
 }
 
 func (m *MFA) removeFromRequiredSecondaryFactorsForUser(ctx context.Context, in RemoveFromRequiredSecondaryFactorsForUserInput) error {
-	removed, err := m.userMetadata.RemoveRequiredFactor(ctx, env.Key{}, in.UserID, in.FactorID)
+	removed, err := metadata.RemoveRequiredFactor(ctx, m.env.Store, in.UserID, in.FactorID)
 	if err == nil && removed {
 		m.env.Emit(ctx, env.Event{Name: env.RequirementRemoved, UserID: in.UserID, FactorID: string(in.FactorID), OK: true})
 	}

@@ -69,6 +69,16 @@ func (m *MFA) reevaluated(ctx context.Context, who subject, payload map[string]a
 	return e.update(), nil
 }
 
+// newClaim asks the policy about a session that is about to be made, in which id is completed now.
+func (m *MFA) newClaim(ctx context.Context, tenantID, userID string, recipeUserID session.RecipeUserID, id factor.ID) (map[string]any, error) {
+	payload := map[string]any{"sub": userID, "rsub": string(recipeUserID), "tId": tenantID, claimKey: ClaimValue{}.payload()}
+	e, err := m.evaluatePayload(ctx, subject{userID, recipeUserID, tenantID}, payload, id)
+	if err != nil {
+		return nil, err
+	}
+	return e.update(), nil
+}
+
 // onRefresh asks the policy anew, so that no session lives on with a v that is out of date.
 func (m *MFA) onRefresh(ctx context.Context, in env.Refresh) (map[string]any, error) {
 	if _, ok := Claim.GetValueFromPayload(in.Payload); !ok {

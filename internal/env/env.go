@@ -4,6 +4,7 @@ package env
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -127,3 +128,6 @@ func CredentialVersion(ctx context.Context) int64 {
 type DeveloperError struct{ Message string }
 
 func (e *DeveloperError) Error() string { return e.Message }
+
+// ErrUserChanged is returned by the insertion of a session when the user was linked, deleted or given a new password since it was read.
+var ErrUserChanged = errors.New("env: the user has changed meanwhile")

@@ -15,10 +15,12 @@ package flow
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/stepup-auth/stepup/accountlinking"
 	"github.com/stepup-auth/stepup/internal/env"
 	"github.com/stepup-auth/stepup/internal/limits"
+	"github.com/stepup-auth/stepup/internal/store"
 	"github.com/stepup-auth/stepup/mfa/factor"
 	"github.com/stepup-auth/stepup/mfa/tenant"
 	"github.com/stepup-auth/stepup/session"
@@ -113,11 +115,16 @@ func (f *Flow) Find(ctx context.Context, a *Attempt, info accountlinking.Account
 func methodOf(u *accountlinking.User, a *Attempt, info accountlinking.AccountInfo) *accountlinking.LoginMethod {
 	for i := range u.LoginMethods {
 		m := &u.LoginMethods[i]
-		if m.RecipeID == a.RecipeID && m.OnTenant(a.TenantID) && m.HasSameInfoAs(info) {
+		if m.RecipeID == a.RecipeID && slices.Contains(m.TenantIDs, a.TenantID) && sameInfo(m, info) {
 			return m
 		}
 	}
 	return nil
+}
+
+func sameInfo(m *accountlinking.LoginMethod, info accountlinking.AccountInfo) bool {
+	return m.HasSameEmailAs(info.Email) || m.HasSamePhoneNumberAs(info.PhoneNumber) ||
+		info.ThirdParty != nil && m.HasSameThirdPartyInfoAs(*info.ThirdParty)
 }
 
 // noLinkingPolicy is looked for by clients and tests.
@@ -171,7 +178,7 @@ func (f *Flow) Finish(ctx context.Context, a *Attempt, in SignedIn, again func(c
 		if !errors.Is(err, env.ErrUserChanged) {
 			return SignedIn{}, nil, err
 		}
-		f.Env.Store.Forget(ctx, allKinds...)
+		f.Env.Store.Forget(ctx, store.Users, store.Lists, store.Facts)
 		if in, err = again(ctx); err != nil {
 			return SignedIn{}, nil, err
 		}
