@@ -69,8 +69,8 @@ func (e *FieldError) Refusal() (string, map[string]any) {
 // form is the fields that a route takes.
 type form []FormField
 
-// signUpForm is the configured form with email and password in it. refuse adds what hashing demands of a password.
-func signUpForm(configured []FormField, refuse func(password string) (problem string)) (form, []error) {
+// newSignUpForm is the configured form with email and password in it. refuse adds what hashing demands of a password.
+func newSignUpForm(configured []FormField, refuse func(password string) (problem string)) (form, []error) {
 	f := slices.Clone(configured)
 	for _, id := range []string{passwordField, emailField} {
 		if !slices.ContainsFunc(f, func(field FormField) bool { return field.ID == id }) {

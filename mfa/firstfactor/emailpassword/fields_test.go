@@ -48,7 +48,7 @@ func noBounds(string) string { return "" }
 
 func newTestForm(t *testing.T, fields ...FormField) form {
 	t.Helper()
-	f, errs := signUpForm(fields, noBounds)
+	f, errs := newSignUpForm(fields, noBounds)
 	require.Empty(t, errs)
 	return f
 }
@@ -84,7 +84,7 @@ func TestForms(t *testing.T) {
 		}
 	}
 
-	_, errs := signUpForm([]FormField{{ID: "age"}, {}, {ID: "email"}, {ID: "age"}, {ID: "email"}}, noBounds)
+	_, errs := newSignUpForm([]FormField{{ID: "age"}, {}, {ID: "email"}, {ID: "age"}, {ID: "email"}}, noBounds)
 	assert.EqualError(t, errors.Join(errs...), strings.Join([]string{
 		"emailpassword: Config.SignUpFormFields[1] has no ID",
 		`emailpassword: Config.SignUpFormFields has "age" twice`,
@@ -210,7 +210,7 @@ func TestValidatorsOfTheHost(t *testing.T) {
 		}
 		return ""
 	}
-	form, errs := signUpForm([]FormField{{ID: "email", Validate: anything}, {ID: "password", Validate: anything}}, tooLong)
+	form, errs := newSignUpForm([]FormField{{ID: "email", Validate: anything}, {ID: "password", Validate: anything}}, tooLong)
 	require.Empty(t, errs)
 	check := func(email, password string) error {
 		body, err := json.Marshal([]Field{{"email", email}, {"password", password}})
@@ -224,7 +224,7 @@ func TestValidatorsOfTheHost(t *testing.T) {
 	assert.EqualError(t, check("me", strings.Repeat("p", 11)), "field error: password: too long")
 
 	broken := errors.New("directory unavailable")
-	form, errs = signUpForm([]FormField{{ID: "password", Validate: func(context.Context, string, string) (string, error) { return "x", broken }}}, tooLong)
+	form, errs = newSignUpForm([]FormField{{ID: "password", Validate: func(context.Context, string, string) (string, error) { return "x", broken }}}, tooLong)
 	require.Empty(t, errs)
 	require.ErrorIs(t, check("me@b.co", "p"), broken)
 

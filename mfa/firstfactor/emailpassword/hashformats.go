@@ -76,15 +76,6 @@ func number(digits string) int {
 	return n
 }
 
-func (h argon2Hash) String() string {
-	kind := "argon2id"
-	if h.i {
-		kind = "argon2i"
-	}
-	return fmt.Sprintf("$%s$v=%d$m=%d,t=%d,p=%d$%s$%s", kind, argon2.Version, h.cost.MemoryKiB, h.cost.Passes, h.cost.Lanes,
-		base64.RawStdEncoding.EncodeToString(h.salt), base64.RawStdEncoding.EncodeToString(h.key))
-}
-
 func (h argon2Hash) matches(password string) bool {
 	derive := argon2.IDKey
 	if h.i {

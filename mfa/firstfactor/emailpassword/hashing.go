@@ -192,7 +192,8 @@ func (h *hasher) newHash(password string) (string, error) {
 		return "", err
 	}
 	key := argon2.IDKey([]byte(password), salt, uint32(cost.Passes), uint32(cost.MemoryKiB), uint8(cost.Lanes), argon2KeyBytes)
-	return argon2Hash{cost: cost, salt: salt, key: key}.String(), nil
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, cost.MemoryKiB, cost.Passes, cost.Lanes,
+		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key)), nil
 }
 
 // check compares a password with a stored hash. An *unusableHashError says that the hash can match nothing; then the dummy was compared. Other

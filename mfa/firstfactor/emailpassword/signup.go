@@ -1,0 +1,148 @@
+package emailpassword
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/stepup-auth/stepup/accountlinking"
+	"github.com/stepup-auth/stepup/internal/email"
+	"github.com/stepup-auth/stepup/internal/users"
+	"github.com/stepup-auth/stepup/session"
+)
+
+// signUp is the default of Functions.SignUp.
+func (r *Recipe) signUp(ctx context.Context, in SignUpInput) (SignInResult, error) {
+	if _, _, err := normalise(in.TenantID, in.Email, in.Password); err != nil {
+		return SignInResult{}, err
+	}
+	hash, err := r.hashNew(ctx, in.Password)
+	if err != nil {
+		return SignInResult{}, err
+	}
+	var result SignInResult
+	made := &madeUser{}
+	err = r.env.Store.Tx(ctx, func(ctx context.Context) error {
+		result, err = r.functions.CreateNewRecipeUser(context.WithValue(ctx, madeUserKey{}, made), CreateNewRecipeUserInput{
+			Email: in.Email, PasswordHash: hash, TenantID: in.TenantID,
+		})
+		return err
+	})
+	if err != nil {
+		return SignInResult{}, err
+	}
+	if made.group != nil {
+		users.Keep(ctx, r.env.Store, made.group)
+	}
+	return result, nil
+}
+
+// signUpFields reads and checks the form of a sign-up.
+func (r *Recipe) signUpFields(ctx context.Context, tenantID string, formFields json.RawMessage) ([]Field, error) {
+	fields, err := r.signUpForm.check(ctx, tenantID, formFields)
+	if err != nil || r.cfg.CheckPassword == nil {
+		return fields, err
+	}
+	address := users.NormaliseEmail(valueOf(fields, emailField))
+	problem, err := r.cfg.CheckPassword(ctx, tenantID, address, valueOf(fields, passwordField))
+	if err != nil {
+		return nil, err
+	}
+	if problem != "" {
+		return nil, &FieldError{FormFields: []FieldProblem{{ID: passwordField, Error: problem}}}
+	}
+	return fields, nil
+}
+
+// hashNew hashes a password that somebody chose.
+func (r *Recipe) hashNew(ctx context.Context, password string) (string, error) {
+	if password == "" {
+		return "", badInput("Password must not be empty")
+	}
+	if problem := r.hasher.refuse(password); problem != "" {
+		return "", &PasswordPolicyViolatedError{FailureReason: problem}
+	}
+	return r.hasher.hash(ctx, password)
+}
+
+// madeUser takes the user that was made in the transaction of a sign-up out of it, so that nobody has to read it after the commit.
+type madeUser struct{ group *users.Group }
+
+type madeUserKey struct{}
+
+// createNewRecipeUser is the default of Functions.CreateNewRecipeUser.
+func (r *Recipe) createNewRecipeUser(ctx context.Context, in CreateNewRecipeUserInput) (SignInResult, error) {
+	tenantID, address, err := normalise(in.TenantID, in.Email, in.Password)
+	switch {
+	case err != nil:
+		return SignInResult{}, err
+	case address == "" || len(address) > email.MaxBytes:
+		return SignInResult{}, badInput(fmt.Sprintf("Email must have 1 to %d bytes", email.MaxBytes))
+	}
+	hash, err := r.hashToStore(ctx, in)
+	if err != nil {
+		return SignInResult{}, err
+	}
+	id, err := newUserID(r.env.Random)
+	if err != nil {
+		return SignInResult{}, fmt.Errorf("emailpassword: making a user id: %w", err)
+	}
+	var group *users.Group
+	err = r.env.Store.Tx(ctx, func(ctx context.Context) (err error) {
+		group, err = users.Insert(ctx, r.env.Store, users.Row{
+			UserID: id, RecipeID: recipeID, TimeJoined: r.env.Now(), Email: address,
+			EmailVerified: users.IsFakeEmail(address), // there is no mailbox that could prove it
+			TenantIDs:     []string{tenantID},
+		})
+		if err != nil {
+			return err
+		}
+		_, err = r.env.Store.Exec(ctx, insertCredential, id, hash)
+		return err
+	})
+	switch {
+	case errors.Is(err, users.ErrInfoTaken):
+		return SignInResult{}, ErrEmailAlreadyExists
+	case errors.Is(err, users.ErrUnknownTenant):
+		return SignInResult{}, session.ErrTenantNotFound
+	case err != nil:
+		return SignInResult{}, err
+	}
+	if made, ok := ctx.Value(madeUserKey{}).(*madeUser); ok {
+		made.group = group
+	}
+	users.Keep(ctx, r.env.Store, group)
+	return SignInResult{User: accountlinking.NewUser(group), RecipeUserID: accountlinking.RecipeUserID(id)}, nil
+}
+
+var errHashInside = errors.New("emailpassword: a sign-up calls CreateNewRecipeUser inside its transaction, where no password may be hashed: " +
+	"an override has to pass PasswordHash on")
+
+func (r *Recipe) hashToStore(ctx context.Context, in CreateNewRecipeUserInput) (string, error) {
+	if (in.Password == "") == (in.PasswordHash == "") {
+		return "", badInput("CreateNewRecipeUser needs exactly one of Password and PasswordHash")
+	}
+	if in.PasswordHash != "" {
+		if _, err := r.hasher.parse(in.PasswordHash); err != nil {
+			return "", badInput(err.Error())
+		}
+		return in.PasswordHash, nil
+	}
+	if ctx.Value(madeUserKey{}) != nil {
+		return "", errHashInside
+	}
+	return r.hashNew(ctx, in.Password)
+}
+
+// newUserID makes a UUID of version 4 (RFC 9562).
+func newUserID(random io.Reader) (string, error) {
+	var b [16]byte
+	if _, err := io.ReadFull(random, b[:]); err != nil {
+		return "", err
+	}
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]), nil
+}
