@@ -86,12 +86,15 @@ func (v *verification) matched(c credential) {
 	v.credential = c
 }
 
-// version returns the version to which a session of the login method must be bound, 0 where the library has seen no hash.
-func (v *verification) version(id accountlinking.RecipeUserID) int64 {
+// credentialOf returns what is known of the login method's credential, the zero value where the library has seen none.
+func (v *verification) credentialOf(id accountlinking.RecipeUserID) credential {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.credential.recipeUserID != id {
-		return 0
+		return credential{}
 	}
-	return v.credential.version
+	return v.credential
 }
+
+// version is the one to which a session of the login method must be bound, 0 where the library has seen no hash.
+func (v *verification) version(id accountlinking.RecipeUserID) int64 { return v.credentialOf(id).version }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/stepup-auth/stepup/accountlinking"
 	"github.com/stepup-auth/stepup/internal/env"
+	"github.com/stepup-auth/stepup/internal/flow"
 	"github.com/stepup-auth/stepup/internal/limits"
 	"github.com/stepup-auth/stepup/internal/table"
 )
@@ -51,13 +52,13 @@ func New(cfg Config) *Recipe { return &Recipe{cfg: cfg} }
 type Recipe struct {
 	cfg        Config
 	env        *env.Env // nil until attached
+	flow       *flow.Flow
 	users      *accountlinking.Recipe
 	hasher     *hasher
 	limit      *limits.Passwords
 	signUpForm form
 	signInForm form
 	functions  Functions
-	apis       APIs
 }
 
 var errNotAttached = errors.New("emailpassword: the recipe belongs to no instance: give it to mfa.New in Config.Factors")
@@ -80,7 +81,6 @@ func (r *Recipe) attach(e *env.Env, users *accountlinking.Recipe, guesses limits
 	r.env, r.users, r.hasher, r.limit = e, users, hasher, limits.NewPasswords(e, guesses)
 	r.signUpForm, r.signInForm = form, form.signInForm()
 	r.functions = functions
-	r.apis = table.Override(APIs{EmailExistsGET: r.emailExistsGET}, r.cfg.Override.APIs)
 	return nil
 }
 

@@ -1,15 +1,16 @@
 package emailpassword
 
-import "context"
+import (
+	"context"
 
-// APIs is what the recipe serves. A field that an override sets to nil switches its route off.
-type APIs struct {
-	// EmailExistsGET tells the sign-up form, and anybody else, whether an address is taken, as a sign-up does too.
-	EmailExistsGET func(ctx context.Context, in EmailExistsGETInput) (ExistsResult, error)
-}
+	"github.com/stepup-auth/stepup/session"
+)
 
 // EmailExistsGETInput is the address in question, in any form.
-type EmailExistsGETInput struct{ Email, TenantID string }
+type EmailExistsGETInput struct {
+	Email, TenantID string
+	Options         session.APIOptions
+}
 
 // ExistsResult is the answer.
 type ExistsResult struct {

@@ -207,6 +207,16 @@ func TestUsersAreFoundThroughTheirTable(t *testing.T) {
 
 func TestAPIOverride(t *testing.T) {
 	t.Parallel()
-	b := newBundle(t, storetest.Open(t, "memory"), Config{Override: Override{APIs: func(_ APIs, apis *APIs) { apis.EmailExistsGET = nil }}})
-	assert.Nil(t, b.apis.EmailExistsGET, "switched off")
+	paths := func(cfg Config) []string {
+		registration, err := New(cfg).Attach(nil)
+		require.NoError(t, err)
+		var paths []string
+		for _, route := range registration.Routes {
+			paths = append(paths, route.Method+" "+route.Path)
+		}
+		return paths
+	}
+	assert.Equal(t, []string{"POST /signup", "POST /signin", "GET /emailpassword/email/exists", "GET /signup/email/exists"}, paths(Config{}))
+	off := Config{Override: Override{APIs: func(_ APIs, apis *APIs) { apis.EmailExistsGET, apis.SignUpPOST = nil, nil }}}
+	assert.Equal(t, []string{"POST /signin"}, paths(off), "a nil field switches its routes off")
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/stepup-auth/stepup/accountlinking"
 	"github.com/stepup-auth/stepup/internal/email"
@@ -35,6 +36,8 @@ func (r *Recipe) signUp(ctx context.Context, in SignUpInput) (SignInResult, erro
 	}
 	if made.group != nil {
 		users.Keep(ctx, r.env.Store, made.group)
+		id := accountlinking.RecipeUserID(made.group.ID)
+		verificationFrom(ctx).matched(credential{recipeUserID: id, hash: hash, version: made.group.Version})
 	}
 	return result, nil
 }
@@ -85,9 +88,9 @@ func (r *Recipe) createNewRecipeUser(ctx context.Context, in CreateNewRecipeUser
 	if err != nil {
 		return SignInResult{}, err
 	}
-	id, err := newUserID(r.env.Random)
+	id, err := r.userID(ctx)
 	if err != nil {
-		return SignInResult{}, fmt.Errorf("emailpassword: making a user id: %w", err)
+		return SignInResult{}, err
 	}
 	var group *users.Group
 	err = r.env.Store.Tx(ctx, func(ctx context.Context) (err error) {
@@ -136,11 +139,36 @@ func (r *Recipe) hashToStore(ctx context.Context, in CreateNewRecipeUserInput) (
 	return r.hashNew(ctx, in.Password)
 }
 
+// plannedID is the id of the user that is about to sign up. It is good for one user.
+type plannedID struct {
+	id   string
+	used atomic.Bool
+}
+
+type plannedIDKey struct{}
+
+// planUserID makes the id before the user, so that what is read about it while the factor is admitted is known already when the session is made.
+func (r *Recipe) planUserID(ctx context.Context) (context.Context, string, error) {
+	id, err := newUserID(r.env.Random)
+	if err != nil {
+		return ctx, "", err
+	}
+	return context.WithValue(ctx, plannedIDKey{}, &plannedID{id: id}), id, nil
+}
+
+// userID is the planned one, or a new one.
+func (r *Recipe) userID(ctx context.Context) (string, error) {
+	if planned, ok := ctx.Value(plannedIDKey{}).(*plannedID); ok && planned.used.CompareAndSwap(false, true) {
+		return planned.id, nil
+	}
+	return newUserID(r.env.Random)
+}
+
 // newUserID makes a UUID of version 4 (RFC 9562).
 func newUserID(random io.Reader) (string, error) {
 	var b [16]byte
 	if _, err := io.ReadFull(random, b[:]); err != nil {
-		return "", err
+		return "", fmt.Errorf("emailpassword: making a user id: %w", err)
 	}
 	b[6] = b[6]&0x0f | 0x40
 	b[8] = b[8]&0x3f | 0x80

@@ -301,17 +301,17 @@ func TestEmailExists(t *testing.T) {
 		b.mustSignUp(t, me)
 		for email, exists := range map[string]bool{me: true, "  ME@Example.com ": true, "you@example.com": false, "": false, "nonsense": false} {
 			db.Probe.Reset()
-			result, err := b.apis.EmailExistsGET(t.Context(), EmailExistsGETInput{Email: email, TenantID: "public"})
+			result, err := b.emailExistsGET(t.Context(), EmailExistsGETInput{Email: email, TenantID: "public"})
 			require.NoError(t, err)
 			assert.Equal(t, ExistsResult{Exists: exists}, result, "%q", email)
 			assert.Equal(t, 1, db.Probe.Count())
 		}
-		_, err := b.apis.EmailExistsGET(t.Context(), EmailExistsGETInput{Email: me, TenantID: "acme"})
+		_, err := b.emailExistsGET(t.Context(), EmailExistsGETInput{Email: me, TenantID: "acme"})
 		require.ErrorIs(t, err, session.ErrTenantNotFound)
-		_, err = b.apis.EmailExistsGET(t.Context(), EmailExistsGETInput{Email: "a\x00", TenantID: "public"})
+		_, err = b.emailExistsGET(t.Context(), EmailExistsGETInput{Email: "a\x00", TenantID: "public"})
 		require.ErrorAs(t, err, new(*session.BadInputError))
 		db.Probe.FailAt(1)
-		_, err = b.apis.EmailExistsGET(t.Context(), EmailExistsGETInput{Email: me, TenantID: "public"})
+		_, err = b.emailExistsGET(t.Context(), EmailExistsGETInput{Email: me, TenantID: "public"})
 		require.ErrorIs(t, err, storetest.ErrInjected)
 	})
 
