@@ -1,5 +1,3 @@
-// Package limits makes whoever guesses wait. It counts in the table limits, so the counts survive a restart and hold for all processes of one
-// database, and it counts an attempt before anything is compared.
 package limits
 
 import (
