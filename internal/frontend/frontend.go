@@ -62,7 +62,9 @@ type Response struct {
 }
 
 // Is reports whether the answer is a 200 with this status field.
-func (r Response) Is(status string) bool { return r.Status == http.StatusOK && r.JSON["status"] == status }
+func (r Response) Is(status string) bool {
+	return r.Status == http.StatusOK && r.JSON["status"] == status
+}
 
 // Call sends a request, with a JSON body unless body is nil, and takes the tokens of the answer. After a 401 it refreshes once and sends it again.
 func (c *Client) Call(method, path string, body any) Response {

@@ -6,6 +6,7 @@
 //
 // [Attempts] bounds the wrong second factors of a person. A factor whose secret can be compared in a moment takes the row with [Attempts.Lock],
 // compares, and writes [Budget.Fail] or [Budget.Clear], all in one transaction. A factor with a check of its own, which may be slow or foreign, calls
-// [Attempts.Reserve] first: the attempt counts as wrong until [ClearAttempts] says otherwise.//
+// [Attempts.Reserve] first: the attempt counts as wrong until [ClearAttempts] says otherwise.
+//
 // [Passwords] makes whoever guesses at the password of an account wait, whether or not there is one.
 package limits

@@ -97,4 +97,6 @@ func (v *verification) credentialOf(id accountlinking.RecipeUserID) credential {
 }
 
 // version is the one to which a session of the login method must be bound, 0 where the library has seen no hash.
-func (v *verification) version(id accountlinking.RecipeUserID) int64 { return v.credentialOf(id).version }
+func (v *verification) version(id accountlinking.RecipeUserID) int64 {
+	return v.credentialOf(id).version
+}
