@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 )
@@ -14,13 +15,14 @@ func (b *Backend) migrate(ctx context.Context) error {
 }
 
 func (b *Backend) migrateOnce(ctx context.Context) error {
-	tx, err := b.write.BeginTx(ctx, nil)
+	// In an isolation level that a server may have for default, what is read after the wait for the lock would be the state of before it.
+	tx, err := b.write.BeginTx(ctx, &sql.TxOptions{Isolation: b.dialect.isolation})
 	if err != nil {
 		return fmt.Errorf("storage: %w", err)
 	}
 	defer tx.Rollback()
-	if b.dialect.migrationLock != "" {
-		if _, err := tx.ExecContext(ctx, b.dialect.migrationLock, b.prefix); err != nil {
+	if b.dialect.lockName != nil {
+		if _, err := tx.ExecContext(ctx, b.render(b.dialect.lockName.text), b.prefix); err != nil {
 			return fmt.Errorf("storage: locking for migrations: %w", err)
 		}
 	}

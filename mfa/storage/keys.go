@@ -11,9 +11,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
+	"github.com/stepup-auth/stepup/internal/secretfile"
 	"github.com/stepup-auth/stepup/internal/store"
 )
 
@@ -78,24 +78,13 @@ func ring(keys []Key) (*store.Ring, error) {
 	return store.NewRing(ids, secrets)
 }
 
-// createKeyFile writes the file under another name and links it into place, so that of several processes that start at once all read the same
-// key, and none reads half a file.
+// createKeyFile makes the file with one random key. Of several processes that start at once all read the same key.
 func createKeyFile(path string) ([]byte, error) {
 	id, secret := make([]byte, 4), make([]byte, 32)
 	rand.Read(id)
 	rand.Read(secret)
 	line := fmt.Sprintf("%s %s\n", hex.EncodeToString(id), base64.StdEncoding.EncodeToString(secret))
-
-	temp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
-	if err != nil {
-		return nil, err
-	}
-	defer os.Remove(temp.Name())
-	_, err = temp.WriteString(line)
-	if err := errors.Join(err, temp.Sync(), temp.Close()); err != nil {
-		return nil, err
-	}
-	if err := os.Link(temp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := secretfile.Create(path, []byte(line)); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
 	return os.ReadFile(path)
