@@ -103,7 +103,7 @@ func (b *Backend) Unseal(box, table string, row ...string) ([]byte, error) {
 
 func (b *Backend) unseal(box string, clearAllowed bool, table string, row []string) ([]byte, error) {
 	id, text, ok := strings.Cut(box, ".")
-	if !ok {
+	if !ok || strings.ContainsAny(text, "\r\n") { // which the decoder skips
 		return nil, errors.New("unknown format")
 	}
 	data, err := b64.DecodeString(text)

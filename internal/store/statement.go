@@ -131,7 +131,7 @@ func (b *Backend) run(ctx context.Context, s *Statement, do func(runnable) error
 		})
 	}
 	if err != nil {
-		return fmt.Errorf("storage: %s: %w", s.name, err)
+		return fmt.Errorf("storage: %s: %w", s.name, because(ctx, err))
 	}
 	return nil
 }

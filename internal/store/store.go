@@ -44,25 +44,28 @@ type Backend struct {
 	lent    bool
 	prefix  string
 	keys    *Ring
+	steps   []string // of the schema
 
 	statements sync.Map    // *Statement -> *rendered
 	taken      atomic.Bool // by an instance
 }
 
 // Open brings the schema up to date, or checks it, and returns the backend. After an error the handles are closed unless they were lent.
-func Open(ctx context.Context, cfg Config) (*Backend, error) {
-	b := &Backend{dialect: cfg.Dialect, write: cfg.Write, read: cfg.Read, lent: cfg.Lent, keys: cfg.Keys}
+func Open(ctx context.Context, cfg Config) (*Backend, error) { return open(ctx, cfg, steps) }
+
+func open(ctx context.Context, cfg Config, steps []string) (*Backend, error) {
+	b := &Backend{dialect: cfg.Dialect, write: cfg.Write, read: cfg.Read, lent: cfg.Lent, keys: cfg.Keys, steps: steps}
 	if b.read == nil {
 		b.read = b.write
 	}
-	if err := b.open(ctx, cfg); err != nil {
+	if err := b.ready(ctx, cfg); err != nil {
 		b.Close()
 		return nil, err
 	}
 	return b, nil
 }
 
-func (b *Backend) open(ctx context.Context, cfg Config) (err error) {
+func (b *Backend) ready(ctx context.Context, cfg Config) (err error) {
 	if b.prefix, err = checkPrefix(cfg.Prefix); err != nil {
 		return err
 	}

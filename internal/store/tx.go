@@ -163,15 +163,21 @@ func (b *Backend) once(ctx context.Context, t *txState, f func(ctx context.Conte
 		return fmt.Errorf("storage: rolled back, since a part of the transaction failed: %w", err)
 	}
 	err = t.tx.Commit()
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case ctx.Err() != nil:
-		err = errors.Join(ctx.Err(), err)
-	case b.dialect.retryable(err): // the database says that it was rolled back
-		return fmt.Errorf("storage: commit: %w", err)
 	}
-	return fmt.Errorf("storage: commit: %w", commitError{err})
+	if !b.dialect.retryable(err) { // or the database would say that it was rolled back
+		err = commitError{because(ctx, err)}
+	}
+	return fmt.Errorf("storage: commit: %w", err)
+}
+
+// because names the end of ctx as the cause of an error, which drivers do not always do.
+func because(ctx context.Context, err error) error {
+	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
 }
 
 // commitError is a commit of which nobody knows whether it happened.
@@ -196,7 +202,7 @@ func (b *Backend) retry(ctx context.Context, f func() error) error {
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return errors.Join(ctx.Err(), err)
+			return because(ctx, err)
 		case <-timer.C:
 		}
 		pause *= 2

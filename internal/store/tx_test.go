@@ -444,3 +444,75 @@ func hundred(t *testing.T, f func() error) {
 	}
 	wg.Wait()
 }
+
+// A request that is cancelled, wherever it is, leaves nothing behind and takes nothing along: in memory the connection is the database.
+func TestACancelledRequestLeavesTheDatabaseAsItWas(t *testing.T) {
+	t.Parallel()
+	storetest.EachVariant(t, func(t *testing.T, db *storetest.DB) {
+		b := db.Backend
+		put(t, t.Context(), b, "a", "1")
+		for step := range 4 { // each statement, then the commit
+			ctx, cancel := context.WithCancel(t.Context())
+			n := 0
+			db.Probe.Before(func(string) {
+				if n++; n == step+1 {
+					cancel()
+				}
+			})
+			err := b.Tx(ctx, func(ctx context.Context) error {
+				for _, key := range []string{"b", "c", "d"} {
+					if _, err := b.Exec(ctx, putText, key, "1"); err != nil {
+						return err
+					}
+				}
+				cancel()
+				return nil
+			})
+			db.Probe.Before(nil)
+			require.ErrorIs(t, err, context.Canceled, "step %d", step)
+			require.Equal(t, []string{"a"}, keys(t, b), "step %d", step)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		db.Probe.Before(func(string) { cancel() })
+		_, err := b.Exec(ctx, setText, "a", "2")
+		require.Error(t, err)
+		_, err = b.Row(ctx, getText, []any{"a"})
+		require.ErrorIs(t, err, context.Canceled)
+		db.Probe.Before(nil)
+		assert.Equal(t, []string{"a"}, keys(t, b))
+	})
+}
+
+// Whatever a hundred callers do who hang up at random: what was answered with success is there, and the database goes on.
+func TestCallersWhoHangUpAtRandom(t *testing.T) {
+	t.Parallel()
+	storetest.EachVariant(t, func(t *testing.T, db *storetest.DB) {
+		b := db.Backend
+		var done atomic.Int64
+		var calls atomic.Int64
+		hundred(t, func() error {
+			i := calls.Add(1)
+			ctx, cancel := context.WithCancel(t.Context())
+			if i%2 == 0 {
+				go cancel()
+			}
+			defer cancel()
+			err := b.Tx(ctx, func(ctx context.Context) error {
+				_, err := b.Row(ctx, count, []any{"k"})
+				return err
+			})
+			if err == nil {
+				done.Add(1)
+			} else if ctx.Err() == nil {
+				return err
+			}
+			return nil
+		})
+		var failures int64
+		_, err := b.Row(t.Context(), count, []any{"k"}, &failures)
+		require.NoError(t, err)
+		assert.GreaterOrEqual(t, failures-1, done.Load())
+		assert.LessOrEqual(t, failures-1, int64(100))
+		assert.GreaterOrEqual(t, done.Load(), int64(50))
+	})
+}
