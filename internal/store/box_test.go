@@ -151,7 +151,7 @@ func TestKeyIDsAreChecked(t *testing.T) {
 		assert.ErrorContains(t, err, "want 1 to 32 of A-Z a-z 0-9 _ -", id)
 	}
 	_, err := store.NewRing([]string{"a", "b", "a"}, make([][32]byte, 3))
-	assert.EqualError(t, err, `storage: two keys have the id "a"`)
+	assert.EqualError(t, err, `two keys have the id "a"`)
 }
 
 var (
