@@ -23,10 +23,10 @@ func NewRing(ids []string, secrets [][32]byte) (*Ring, error) {
 	r := &Ring{}
 	for i, id := range ids {
 		if !validKeyID(id) {
-			return nil, fmt.Errorf("storage: key id %q: want 1 to 32 of A-Z a-z 0-9 _ -", id)
+			return nil, fmt.Errorf("key id %q: want 1 to 32 of A-Z a-z 0-9 _ -", id)
 		}
 		if r.find(id) != nil {
-			return nil, fmt.Errorf("storage: two keys have the id %q", id)
+			return nil, fmt.Errorf("two keys have the id %q", id)
 		}
 		block, err := aes.NewCipher(secrets[i][:])
 		if err != nil {
@@ -103,7 +103,7 @@ func (b *Backend) Unseal(box, table string, row ...string) ([]byte, error) {
 
 func (b *Backend) unseal(box string, clearAllowed bool, table string, row []string) ([]byte, error) {
 	id, text, ok := strings.Cut(box, ".")
-	if !ok {
+	if !ok || strings.ContainsAny(text, "\r\n") { // which the decoder skips
 		return nil, errors.New("unknown format")
 	}
 	data, err := b64.DecodeString(text)

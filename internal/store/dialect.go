@@ -16,8 +16,8 @@ type Dialect struct {
 	prepare bool
 	// isolation is asked for explicitly, since a server may default to another.
 	isolation sql.IsolationLevel
-	// migrationLock serialises first starts, inside the transaction of a migration; "" where the write lock of the transaction does.
-	migrationLock string
+	// lockName holds others who ask for the same name until the transaction ends; nil where the write lock of the transaction does that already.
+	lockName *Statement
 	// lentBegin is the first statement of every transaction on a lent handle: it takes the write lock without changing anything.
 	lentBegin *Statement
 	// retryable, unique and foreignKey classify an error of the driver.
@@ -30,7 +30,7 @@ var SQLite = &Dialect{
 	prepare: true,
 	tokens: strings.NewReplacer(
 		"{text}", "TEXT", "{int}", "INTEGER", "{bool}", "INTEGER", "{bytes}", "BLOB",
-		"{plain}", " STRICT", "{keyed}", " STRICT, WITHOUT ROWID", "{hot}", " STRICT",
+		"{plain}", " STRICT", "{keyed}", " STRICT, WITHOUT ROWID", "{hot}", " STRICT", "{churn}", " STRICT",
 		"{lock}", "", "{share}", "", "{skip}", "",
 	),
 	// A lent handle begins transactions deferred. Upgrading one later fails at once while another writes, so the lock is taken first.
@@ -46,13 +46,14 @@ var Postgres = &Dialect{
 	tokens: strings.NewReplacer(
 		"{text}", `TEXT COLLATE "C"`, "{int}", "BIGINT", "{bool}", "BOOLEAN", "{bytes}", "BYTEA",
 		"{plain}", "", "{keyed}", "", "{hot}", " WITH (fillfactor = 80)",
+		"{churn}", " WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02)",
 		"{lock}", "FOR NO KEY UPDATE", "{share}", "FOR SHARE OF u", "{skip}", "FOR UPDATE SKIP LOCKED",
 	),
-	isolation:     sql.LevelReadCommitted,
-	migrationLock: `SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`,
-	retryable:     sqlState("40001", "40P01", "55P03"), // serialization failure, deadlock, lock not available
-	unique:        sqlState("23505"),
-	foreignKey:    sqlState("23503"),
+	isolation:  sql.LevelReadCommitted,
+	lockName:   SQL("lock.name", `SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`),
+	retryable:  sqlState("40001", "40P01", "55P03"), // serialization failure, deadlock, lock not available
+	unique:     sqlState("23505"),
+	foreignKey: sqlState("23503"),
 }
 
 // sqlState reads the SQLSTATE through the method that drivers share, so a host may lend a pool of another driver than pgx.
@@ -91,16 +92,12 @@ func (b *Backend) IsUnique(err error) bool { return b.dialect.unique(err) }
 // IsForeignKey reports whether err is the violation of a foreign key.
 func (b *Backend) IsForeignKey(err error) bool { return b.dialect.foreignKey(err) }
 
-// now and then a transaction needs a statement of one database only.
-func (b *Backend) isPostgres() bool { return b.dialect == Postgres }
-
-// LockName takes a lock of that name for the rest of the transaction that ctx carries, on PostgreSQL. SQLite has its write lock already.
+// LockName takes a lock of that name for the rest of the transaction that ctx carries, where no row stands for what must wait. On SQLite the
+// transaction has the write lock already.
 func (b *Backend) LockName(ctx context.Context, name string) error {
-	if !b.isPostgres() {
+	if b.dialect.lockName == nil {
 		return nil
 	}
-	_, err := b.Row(ctx, lockName, []any{b.prefix + "\x00" + name})
+	_, err := b.Row(ctx, b.dialect.lockName, []any{b.prefix + name})
 	return err
 }
-
-var lockName = SQL("lock.name", `SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`)

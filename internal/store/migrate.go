@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 )
@@ -14,13 +15,14 @@ func (b *Backend) migrate(ctx context.Context) error {
 }
 
 func (b *Backend) migrateOnce(ctx context.Context) error {
-	tx, err := b.write.BeginTx(ctx, nil)
+	// In an isolation level that a server may have for default, what is read after the wait for the lock would be the state of before it.
+	tx, err := b.write.BeginTx(ctx, &sql.TxOptions{Isolation: b.dialect.isolation})
 	if err != nil {
 		return fmt.Errorf("storage: %w", err)
 	}
 	defer tx.Rollback()
-	if b.dialect.migrationLock != "" {
-		if _, err := tx.ExecContext(ctx, b.dialect.migrationLock, b.prefix); err != nil {
+	if b.dialect.lockName != nil {
+		if _, err := tx.ExecContext(ctx, b.render(b.dialect.lockName.text), b.prefix); err != nil {
 			return fmt.Errorf("storage: locking for migrations: %w", err)
 		}
 	}
@@ -36,11 +38,11 @@ func (b *Backend) migrateOnce(ctx context.Context) error {
 	if err := tx.QueryRowContext(ctx, b.render(`SELECT COALESCE(max(version), 0) FROM {p}migrations`)).Scan(&version); err != nil {
 		return fmt.Errorf("storage: %w", err)
 	}
-	if version > len(steps) {
-		return newer(version)
+	if version > len(b.steps) {
+		return b.newer(version)
 	}
-	for ; version < len(steps); version++ {
-		if _, err := tx.ExecContext(ctx, b.render(steps[version])); err != nil {
+	for ; version < len(b.steps); version++ {
+		if _, err := tx.ExecContext(ctx, b.render(b.steps[version])); err != nil {
 			return fmt.Errorf("storage: migration to version %d: %w", version+1, err)
 		}
 		_, err := tx.ExecContext(ctx, b.render(`INSERT INTO {p}migrations (version, applied_at) VALUES ($1, $2)`),
@@ -52,8 +54,8 @@ func (b *Backend) migrateOnce(ctx context.Context) error {
 	return tx.Commit()
 }
 
-func newer(version int) error {
-	return fmt.Errorf("storage: the database has version %d, made by a newer release; this one knows %d", version, len(steps))
+func (b *Backend) newer(version int) error {
+	return fmt.Errorf("storage: the database has version %d, made by a newer release; this one knows %d", version, len(b.steps))
 }
 
 var currentVersion = SQL("migrations.version", `SELECT COALESCE(max(version), 0) FROM {p}migrations`)
@@ -65,10 +67,10 @@ func (b *Backend) checkVersion(ctx context.Context) error {
 		return fmt.Errorf("storage: the tables are missing, or not readable; run the text of Schema: %w", err)
 	}
 	switch {
-	case version > len(steps):
-		return newer(version)
-	case version < len(steps):
-		return fmt.Errorf("storage: the database has version %d, this release needs %d; run the newer steps of Schema", version, len(steps))
+	case version > len(b.steps):
+		return b.newer(version)
+	case version < len(b.steps):
+		return fmt.Errorf("storage: the database has version %d, this release needs %d; run the newer steps of Schema", version, len(b.steps))
 	}
 	return nil
 }

@@ -36,30 +36,39 @@ func newBoxColumn(table, column string, key, identity []string) boxColumn {
 	return boxColumn{
 		table: table, key: key, identity: identity,
 		list: SQL("box.list", fmt.Sprintf(
-			`SELECT %s, %s, %s FROM {p}%s WHERE (%s) > (%s) AND substr(%s, 1, CAST($%d AS INTEGER)) <> $%d ORDER BY %s LIMIT %d`,
-			keys, strings.Join(identity, ", "), column, table, keys, strings.Join(after, ", "), column, n+1, n+2, keys, boxPage)),
+			`SELECT %s, %s, %s FROM {p}%s WHERE (%s) > (%s) AND %s <> '' AND substr(%s, 1, CAST($%d AS INTEGER)) <> $%d ORDER BY %s LIMIT %d`,
+			keys, strings.Join(identity, ", "), column, table, keys, strings.Join(after, ", "), column, column, n+1, n+2, keys,
+			boxPage)),
 		set: SQL("box.set", fmt.Sprintf(`UPDATE {p}%s SET %s = $%d WHERE %s AND %s = $%d`,
 			table, column, n+2, strings.Join(match, " AND "), column, n+1)),
 	}
 }
 
-// ReencryptSecrets moves every secret to the first key. A row that is written meanwhile is left to its writer, which has the same first key once
-// all processes have it.
+// ReencryptSecrets moves every secret that can be opened to the first key; those that cannot stay as they are, and the error counts them. A row
+// that is written meanwhile is left to its writer, which has the same first key once all processes have it.
 func (b *Backend) ReencryptSecrets(ctx context.Context) error {
+	var left unopened
 	for _, c := range boxes {
-		if err := b.reencrypt(ctx, c); err != nil {
+		if err := b.reencrypt(ctx, c, &left); err != nil {
 			return err
 		}
+	}
+	if left.count > 0 {
+		return fmt.Errorf("storage: %d secrets were left as they are, the first of them %w", left.count, left.first)
 	}
 	return nil
 }
 
-func (b *Backend) reencrypt(ctx context.Context, c boxColumn) error {
+type unopened struct {
+	count int
+	first error
+}
+
+func (b *Backend) reencrypt(ctx context.Context, c boxColumn, left *unopened) error {
 	current := b.keys.currentID() + "."
 	after := make([]string, len(c.key))
 	for {
-		args := append(texts(after), len(current), current)
-		rows, err := Rows(ctx, b, c.list, args, func(scan func(...any) error) ([]string, error) {
+		rows, err := Rows(ctx, b, c.list, append(values(after), len(current), current), func(scan func(...any) error) ([]string, error) {
 			row := make([]string, len(c.key)+len(c.identity)+1)
 			dest := make([]any, len(row))
 			for i := range row {
@@ -72,19 +81,22 @@ func (b *Backend) reencrypt(ctx context.Context, c boxColumn) error {
 		}
 		for _, row := range rows {
 			key, identity, box := row[:len(c.key)], row[len(c.key):len(row)-1], row[len(row)-1]
+			after = key
 			secret, err := b.unseal(box, true, c.table, identity)
 			if err != nil {
-				return fmt.Errorf("storage: a secret in %s: %w", c.table, err)
+				if left.count++; left.first == nil {
+					left.first = fmt.Errorf("in %s: %w", c.table, err)
+				}
+				continue
 			}
 			sealed, err := b.Seal(secret, c.table, identity...)
 			clear(secret)
 			if err != nil {
 				return err
 			}
-			if _, err := b.Exec(ctx, c.set, append(texts(key), box, sealed)...); err != nil {
+			if _, err := b.Exec(ctx, c.set, append(values(key), box, sealed)...); err != nil {
 				return err
 			}
-			after = key
 		}
 		if len(rows) < boxPage {
 			return nil
@@ -92,10 +104,10 @@ func (b *Backend) reencrypt(ctx context.Context, c boxColumn) error {
 	}
 }
 
-func texts(s []string) []any {
-	out := make([]any, len(s), len(s)+2)
-	for i := range s {
-		out[i] = s[i]
+func values(texts []string) []any {
+	out := make([]any, len(texts), len(texts)+2)
+	for i := range texts {
+		out[i] = texts[i]
 	}
 	return out
 }

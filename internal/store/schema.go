@@ -136,7 +136,7 @@ CREATE TABLE {p}sessions (
 	expires_at {int} NOT NULL,
 	expires_day INTEGER NOT NULL,
 	PRIMARY KEY (tenant_id, session_handle)
-){hot};
+){churn};
 CREATE INDEX {p}sessions_user ON {p}sessions (user_id);
 CREATE INDEX {p}sessions_expiry ON {p}sessions (expires_day);
 
@@ -218,7 +218,7 @@ CREATE TABLE {p}limits (
 	blocked_until {int} NOT NULL,
 	expires_day INTEGER NOT NULL,
 	PRIMARY KEY (scope, key)
-){hot};
+){churn};
 CREATE INDEX {p}limits_expiry ON {p}limits (expires_day);
 
 CREATE TABLE {p}totp_devices (
@@ -238,8 +238,13 @@ CREATE INDEX {p}totp_devices_unverified ON {p}totp_devices (created_at) WHERE NO
 
 const createMigrations = `CREATE TABLE IF NOT EXISTS {p}migrations (version INTEGER PRIMARY KEY, applied_at {int} NOT NULL){plain}`
 
-// SchemaText is what the host's own migration tool runs instead of us: each step under a line "-- version n", with its row of migrations.
+// SchemaText is what the host's own migration tool runs instead of us: each step under a line "-- version n", with its row of migrations. It
+// panics on a prefix that Open refuses.
 func SchemaText(d *Dialect, prefix string) string {
+	prefix, err := checkPrefix(prefix)
+	if err != nil {
+		panic(err)
+	}
 	b := &Backend{dialect: d, prefix: prefix}
 	var text strings.Builder
 	for i, step := range steps {

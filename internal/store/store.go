@@ -11,6 +11,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -28,7 +30,7 @@ type Config struct {
 	// database wants one writer beside many readers.
 	Write, Read *sql.DB
 	Lent        bool   // the handles are the host's: Close leaves them open
-	Prefix      string // before each table name
+	Prefix      string // before each table name; "" is st_
 	Keys        *Ring
 	// SkipMigrations only checks the version of the schema.
 	SkipMigrations bool
@@ -42,31 +44,44 @@ type Backend struct {
 	lent    bool
 	prefix  string
 	keys    *Ring
+	steps   []string // of the schema
 
-	prepared sync.Map    // *Statement -> *prepared
-	taken    atomic.Bool // by an instance
+	statements sync.Map    // *Statement -> *rendered
+	taken      atomic.Bool // by an instance
 }
 
-// Open checks the prefix, brings the schema up to date (or checks it), and returns the backend. After an error the handles are open still.
-func Open(ctx context.Context, cfg Config) (*Backend, error) {
-	if err := checkPrefix(cfg.Prefix); err != nil {
-		return nil, err
-	}
-	b := &Backend{
-		dialect: cfg.Dialect, write: cfg.Write, read: cfg.Read, lent: cfg.Lent, prefix: cfg.Prefix, keys: cfg.Keys,
-	}
+// Open brings the schema up to date, or checks it, and returns the backend. After an error the handles are closed unless they were lent.
+func Open(ctx context.Context, cfg Config) (*Backend, error) { return open(ctx, cfg, steps) }
+
+func open(ctx context.Context, cfg Config, steps []string) (*Backend, error) {
+	b := &Backend{dialect: cfg.Dialect, write: cfg.Write, read: cfg.Read, lent: cfg.Lent, keys: cfg.Keys, steps: steps}
 	if b.read == nil {
 		b.read = b.write
 	}
-	if cfg.SkipMigrations {
-		return b, b.checkVersion(ctx)
+	if err := b.ready(ctx, cfg); err != nil {
+		b.Close()
+		return nil, err
 	}
-	return b, b.migrate(ctx)
+	return b, nil
 }
 
-// Close closes the handles unless they were lent.
+func (b *Backend) ready(ctx context.Context, cfg Config) (err error) {
+	if b.prefix, err = checkPrefix(cfg.Prefix); err != nil {
+		return err
+	}
+	if cfg.SkipMigrations {
+		return b.checkVersion(ctx)
+	}
+	return b.migrate(ctx)
+}
+
+// Close closes the handles; of those that were lent only what was prepared on them.
 func (b *Backend) Close() error {
 	if b.lent {
+		b.statements.Range(func(_, r any) bool {
+			r.(*rendered).close()
+			return true
+		})
 		return nil
 	}
 	err := b.write.Close()
@@ -85,14 +100,21 @@ func (b *Backend) Take() bool { return b.taken.CompareAndSwap(false, true) }
 // Release undoes Take, for an instance that was not made after all.
 func (b *Backend) Release() { b.taken.Store(false) }
 
-func checkPrefix(prefix string) error {
-	if prefix == "" || len(prefix) > 24 {
-		return errors.New("storage: TablePrefix must have 1 to 24 characters")
+// checkPrefix returns the prefix, or the default. With the longest one no name of a table or index is over the 63 bytes that PostgreSQL keeps.
+func checkPrefix(prefix string) (string, error) {
+	if prefix == "" {
+		return "st_", nil
+	}
+	if len(prefix) > 24 {
+		return "", fmt.Errorf("storage: TablePrefix %q: more than 24 characters", prefix)
 	}
 	for i, r := range prefix {
 		if (r < 'a' || r > 'z') && r != '_' && (i == 0 || r < '0' || r > '9') {
-			return errors.New("storage: TablePrefix may hold a-z, 0-9 and _ only, and must not begin with a digit")
+			return "", fmt.Errorf("storage: TablePrefix %q: want a-z, 0-9 and _, and no digit at the beginning", prefix)
 		}
 	}
-	return nil
+	if strings.HasPrefix(prefix, "sqlite_") {
+		return "", fmt.Errorf("storage: TablePrefix %q: SQLite keeps such names for itself", prefix)
+	}
+	return prefix, nil
 }

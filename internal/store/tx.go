@@ -4,16 +4,22 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 )
 
-// txState is a transaction that a ctx carries: one of ours, or one of the host's.
+// txState is a transaction that a ctx carries: one of ours, or one of the host's, of which nobody tells us how it ends.
 type txState struct {
-	tx         *sql.Tx
-	host       bool
-	unprepared []*Statement // used before they could be prepared
-	after      []func()     // once it has committed
+	tx   *sql.Tx
+	host bool
+
+	mu         sync.Mutex
+	failed     error       // of a call that joined: the transaction can only roll back
+	unprepared []*rendered // used before they could be prepared
+	committed  []func()    // to do once it has committed
+	ended      []func()    // to do however it ends
 }
 
 type txKey struct{ b *Backend }
@@ -50,35 +56,70 @@ func (b *Backend) RefuseInTx(ctx context.Context) error {
 // AfterCommit runs f when the transaction of ours that ctx carries has committed, and drops it after a rollback. Without one, and in a
 // transaction of the host, whose end nobody tells us, it runs f at once.
 func (b *Backend) AfterCommit(ctx context.Context, f func()) {
-	if t := b.txOf(ctx); t != nil && !t.host {
-		t.after = append(t.after, f)
+	t := b.txOf(ctx)
+	if t == nil || t.host {
+		f()
 		return
 	}
-	f()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.committed = append(t.committed, f)
 }
 
-// Tx calls f with a ctx that carries a transaction, commits when f returns nil and rolls back otherwise. It joins a transaction that ctx
-// carries already. When the database says that another transaction was in the way, f is called again from its beginning, a few times: what it
-// did outside of the database it must be able to do twice. A panic in f rolls back.
+// Tx calls f with a ctx that carries a transaction, commits when f returns nil and rolls back when it returns an error or panics. When the
+// database says that another transaction was in the way, f is called again from its beginning, a few times: what it does outside of the database
+// it must be able to do twice. A commit of which nobody knows whether it happened is an error and never tried again.
+//
+// Inside a transaction that ctx carries already, f joins it. There are no savepoints, so what a failed f has written stays until the whole is
+// rolled back: a transaction of ours does that at its end, whatever the caller makes of the error, and the host is expected to.
 func (b *Backend) Tx(ctx context.Context, f func(ctx context.Context) error) error {
-	if b.InTx(ctx) {
-		return f(ctx)
+	if t := b.txOf(ctx); t != nil {
+		return t.join(ctx, f)
 	}
 	var t *txState
 	err := b.retry(ctx, func() error {
 		t = &txState{}
 		return b.once(ctx, t, f)
 	})
-	for _, s := range t.unprepared {
-		b.lookup(ctx, s, true) // an error here comes again where the statement is used
+	for _, r := range t.unprepared {
+		prepare(ctx, b.write, r, &r.write) // an error here comes again where the statement is used
 	}
 	if err != nil {
 		return err
 	}
-	for _, after := range t.after {
-		after()
+	for _, do := range t.committed {
+		do()
 	}
 	return nil
+}
+
+func (t *txState) join(ctx context.Context, f func(ctx context.Context) error) error {
+	err := errPanic
+	defer func() { t.fail(err) }()
+	err = f(ctx)
+	return err
+}
+
+var errPanic = errors.New("panic")
+
+func (t *txState) fail(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failed == nil {
+		t.failed = err
+	}
+}
+
+func (t *txState) failure() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.failed
+}
+
+func (t *txState) prepareLater(r *rendered) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unprepared = append(t.unprepared, r)
 }
 
 // countingTimeout bounds a transaction that no longer listens to its caller.
@@ -97,12 +138,18 @@ func (b *Backend) CountingTx(ctx context.Context, f func(ctx context.Context) er
 	return b.Tx(ctx, f)
 }
 
+// once is one try of a transaction.
 func (b *Backend) once(ctx context.Context, t *txState, f func(ctx context.Context) error) (err error) {
 	t.tx, err = b.write.BeginTx(ctx, &sql.TxOptions{Isolation: b.dialect.isolation})
 	if err != nil {
-		return err
+		return fmt.Errorf("storage: begin: %w", err)
 	}
-	defer t.tx.Rollback() // does nothing after a commit
+	defer func() {
+		t.tx.Rollback() // does nothing after a commit
+		for _, do := range t.ended {
+			do()
+		}
+	}()
 	ctx = context.WithValue(ctx, txKey{b}, t)
 	if b.lent && b.dialect.lentBegin != nil {
 		if _, err := b.Exec(ctx, b.dialect.lentBegin); err != nil {
@@ -112,16 +159,28 @@ func (b *Backend) once(ctx context.Context, t *txState, f func(ctx context.Conte
 	if err := f(ctx); err != nil {
 		return err
 	}
-	if err := t.tx.Commit(); err != nil {
-		if b.dialect.retryable(err) {
-			return err // the database says that it was rolled back
-		}
-		return commitError{err}
+	if err := t.failure(); err != nil {
+		return fmt.Errorf("storage: rolled back, since a part of the transaction failed: %w", err)
 	}
-	return nil
+	err = t.tx.Commit()
+	if err == nil {
+		return nil
+	}
+	if !b.dialect.retryable(err) { // or the database would say that it was rolled back
+		err = commitError{because(ctx, err)}
+	}
+	return fmt.Errorf("storage: commit: %w", err)
 }
 
-// commitError is a commit of which nobody knows whether it happened: never tried again.
+// because names the end of ctx as the cause of an error, which drivers do not always do.
+func because(ctx context.Context, err error) error {
+	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
+}
+
+// commitError is a commit of which nobody knows whether it happened.
 type commitError struct{ error }
 
 func (e commitError) Unwrap() error { return e.error }
@@ -143,7 +202,7 @@ func (b *Backend) retry(ctx context.Context, f func() error) error {
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return errors.Join(ctx.Err(), err)
+			return because(ctx, err)
 		case <-timer.C:
 		}
 		pause *= 2

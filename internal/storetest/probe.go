@@ -15,6 +15,8 @@ type Probe struct {
 	failAt     int // the n-th statement or commit from now fails
 	failWith   error
 	commits    int
+	lost       error // of a commit that goes through
+	before     func(text string)
 }
 
 // ErrInjected is what a statement fails with by default.
@@ -24,7 +26,7 @@ var ErrInjected = errors.New("storetest: injected failure")
 func (p *Probe) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.statements, p.commits, p.failAt = nil, 0, 0
+	p.statements, p.commits, p.failAt, p.lost, p.before = nil, 0, 0, nil, nil
 }
 
 // Count is the number of statements since Reset; BEGIN, COMMIT and ROLLBACK are none.
@@ -58,6 +60,20 @@ func (p *Probe) FailAtWith(n int, err error) {
 	p.failAt, p.failWith = n, err
 }
 
+// LoseCommit makes the next commit go through and say that it failed, as a connection does that breaks at the wrong moment.
+func (p *Probe) LoseCommit(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost = err
+}
+
+// Before calls f with the text of each statement, white space folded, before it runs; nil stops that.
+func (p *Probe) Before(f func(text string)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.before = f
+}
+
 // Failed reports whether the failure that FailAt asked for has happened.
 func (p *Probe) Failed() bool {
 	p.mu.Lock()
@@ -75,17 +91,25 @@ func (p *Probe) step() error {
 }
 
 func (p *Probe) statement(text string) error {
+	text = strings.Join(strings.Fields(text), " ")
+	p.mu.Lock()
+	before := p.before
+	p.mu.Unlock()
+	if before != nil {
+		before(text)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.statements = append(p.statements, strings.Join(strings.Fields(text), " "))
+	p.statements = append(p.statements, text)
 	return p.step()
 }
 
-func (p *Probe) commit() error {
+func (p *Probe) commit() (fail, lost error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.commits++
-	return p.step()
+	lost, p.lost = p.lost, nil
+	return p.step(), lost
 }
 
 func (p *Probe) wrap(c driver.Connector) driver.Connector { return connector{c, p} }
@@ -153,6 +177,11 @@ func (c *conn) ResetSession(ctx context.Context) error {
 	return nil
 }
 
+func (c *conn) IsValid() bool {
+	inner, ok := c.Conn.(driver.Validator)
+	return !ok || inner.IsValid()
+}
+
 func (c *conn) CheckNamedValue(v *driver.NamedValue) error {
 	if inner, ok := c.Conn.(driver.NamedValueChecker); ok {
 		return inner.CheckNamedValue(v)
@@ -186,9 +215,10 @@ type tx struct {
 }
 
 func (t tx) Commit() error {
-	if err := t.probe.commit(); err != nil {
+	fail, lost := t.probe.commit()
+	if fail != nil {
 		t.Tx.Rollback()
-		return err
+		return fail
 	}
-	return t.Tx.Commit()
+	return errors.Join(t.Tx.Commit(), lost)
 }

@@ -28,27 +28,35 @@ type DB struct {
 	*storage.DB
 	Backend *store.Backend
 	Probe   *Probe
-	Name    string // sqlite, memory or postgres
-	open    func(keys *store.Ring) (*store.Backend, *Probe)
+	Name    string  // sqlite, memory, postgres, or one of Variants
+	Prefix  string  // of its tables
+	Handle  *sql.DB // that transactions run on
+	DSN     string
 	t       testing.TB
 }
 
 // Names of the databases that Each runs on.
 var Names = []string{"sqlite", "memory", "postgres"}
 
+// Variants are the same databases in other hands: lent by a host whose transactions begin deferred, and through
+// the ways in which pgx runs statements behind a pooler.
+var Variants = []string{"sqlite-lent", "postgres-lent", "postgres-cache_describe", "postgres-exec", "postgres-simple_protocol"}
+
 // Each runs the test on every database, in parallel.
-func Each(t *testing.T, test func(t *testing.T, db *DB)) {
-	for _, name := range Names {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, Open(t, name))
-		})
-	}
+func Each(t *testing.T, test func(t *testing.T, db *DB)) { on(t, Names, test) }
+
+// EachVariant is Each with the variants too: for the seam itself.
+func EachVariant(t *testing.T, test func(t *testing.T, db *DB)) {
+	on(t, slices.Concat(Names, Variants), test)
 }
 
 // Shared runs the test on the databases that several processes can open: the file and PostgreSQL.
 func Shared(t *testing.T, test func(t *testing.T, db *DB)) {
-	for _, name := range []string{"sqlite", "postgres"} {
+	on(t, []string{"sqlite", "postgres"}, test)
+}
+
+func on(t *testing.T, names []string, test func(t *testing.T, db *DB)) {
+	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, Open(t, name))
@@ -58,63 +66,76 @@ func Shared(t *testing.T, test func(t *testing.T, db *DB)) {
 
 var prefixes atomic.Int64
 
+// NewPrefix is a table prefix that no other test of this program has.
+func NewPrefix() string { return fmt.Sprintf("t%d_", prefixes.Add(1)) }
+
 // Open opens an empty database that ends with the test.
 func Open(t testing.TB, name string) *DB {
 	t.Helper()
-	var cfg store.Config
-	var connect func() driver.Connector
+	db := &DB{Name: name, Prefix: "st_", t: t}
 	switch name {
-	case "sqlite":
-		path := filepath.Join(t.TempDir(), "test.db")
-		connect = func() driver.Connector { return sqliteConnector(sqlite.DSN(path)) }
-		cfg = store.Config{Dialect: store.SQLite, Prefix: "st_"}
+	case "sqlite", "sqlite-lent":
+		db.DSN = sqlite.DSN(filepath.Join(t.TempDir(), "test.db")) + unsafe
+		if name == "sqlite-lent" {
+			db.DSN = strings.Replace(db.DSN, "_txlock=immediate&", "", 1)
+		}
 	case "memory":
-		connect = func() driver.Connector {
-			return sqliteConnector("file::memory:?_txlock=immediate&_pragma=foreign_keys(1)")
-		}
-		cfg = store.Config{Dialect: store.SQLite, Prefix: "st_"}
-	case "postgres":
-		dsn := PostgresDSN(t)
-		connect = func() driver.Connector { return postgresConnector(t, dsn) }
-		cfg = store.Config{Dialect: store.Postgres, Prefix: fmt.Sprintf("t%d_", prefixes.Add(1))}
+		db.DSN = "file::memory:?_txlock=immediate&_pragma=foreign_keys(1)"
 	default:
-		t.Fatalf("no database %q", name)
-	}
-	db := &DB{Name: name, t: t}
-	db.open = func(keys *store.Ring) (*store.Backend, *Probe) {
-		probe := &Probe{}
-		c := cfg
-		c.Keys = keys
-		c.Write = sql.OpenDB(probe.wrap(connect()))
-		switch name {
-		case "sqlite":
-			c.Write.SetMaxOpenConns(1)
-			c.Read = sql.OpenDB(probe.wrap(connect()))
-			c.Read.SetMaxOpenConns(4)
-			c.Read.SetMaxIdleConns(4)
-		case "memory":
-			c.Write.SetMaxOpenConns(1)
-		case "postgres":
-			c.Write.SetMaxOpenConns(8)
-			c.Write.SetMaxIdleConns(8)
+		db.DSN, db.Prefix = PostgresDSN(t), NewPrefix()
+		if mode := strings.TrimPrefix(name, "postgres-"); mode != "postgres" && mode != "lent" {
+			db.DSN += " default_query_exec_mode=" + mode
 		}
-		b, err := store.Open(context.Background(), c)
-		require.NoError(t, err)
-		t.Cleanup(func() { b.Close() })
-		probe.Reset()
-		return b, probe
 	}
 	return db.Again(Keys(t, "k1"))
 }
 
+// unsafe is for tests, which do not outlive a power loss.
+const unsafe = "&_pragma=synchronous(OFF)"
+
+// open makes the handles as the packages sqlite and postgres do, with a probe in them.
+func (db *DB) open(keys *store.Ring) {
+	db.t.Helper()
+	db.Probe = &Probe{}
+	cfg := store.Config{
+		Dialect: store.SQLite,
+		Write:   sql.OpenDB(db.Probe.wrap(dial(db.t, db.DSN))),
+		Prefix:  db.Prefix,
+		Keys:    keys,
+		Lent:    strings.HasSuffix(db.Name, "-lent"),
+	}
+	switch db.Name {
+	case "sqlite":
+		cfg.Write.SetMaxOpenConns(1)
+		cfg.Read = sql.OpenDB(db.Probe.wrap(dial(db.t, db.DSN+"&_pragma=query_only(1)")))
+		cfg.Read.SetMaxOpenConns(4)
+		cfg.Read.SetMaxIdleConns(4)
+	case "memory":
+		cfg.Write.SetMaxOpenConns(1)
+	case "sqlite-lent":
+	default:
+		cfg.Dialect = store.Postgres
+		cfg.Write.SetMaxOpenConns(8)
+		cfg.Write.SetMaxIdleConns(8)
+	}
+	b, err := store.Open(context.Background(), cfg)
+	require.NoError(db.t, err)
+	db.t.Cleanup(func() {
+		b.Close()
+		cfg.Write.Close()
+	})
+	db.Probe.Reset()
+	db.Backend, db.DB, db.Handle = b, storage.FromBackend(b), cfg.Write
+}
+
 // Again opens the same database once more, as another process does, with these keys. Memory cannot be shared.
 func (db *DB) Again(keys *store.Ring) *DB {
+	db.t.Helper()
 	if db.Backend != nil && db.Name == "memory" {
 		db.t.Fatal("a database in memory cannot be opened twice")
 	}
 	again := *db
-	again.Backend, again.Probe = db.open(keys)
-	again.DB = storage.FromBackend(again.Backend)
+	again.open(keys)
 	return &again
 }
 
@@ -130,23 +151,22 @@ func Keys(t testing.TB, ids ...string) *store.Ring {
 	return ring
 }
 
-func sqliteConnector(dsn string) driver.Connector {
-	return dsnConnector{dsn, &sqlitedriver.Driver{}}
-}
-
-type dsnConnector struct {
-	dsn    string
-	driver driver.Driver
-}
-
-func (c dsnConnector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.dsn) }
-func (c dsnConnector) Driver() driver.Driver                        { return c.driver }
-
-func postgresConnector(t testing.TB, dsn string) driver.Connector {
+func dial(t testing.TB, dsn string) driver.Connector {
+	if strings.HasPrefix(dsn, "file:") {
+		return fileConnector{dsn, &sqlitedriver.Driver{}}
+	}
 	cfg, err := pgx.ParseConfig(dsn)
 	require.NoError(t, err)
 	return stdlib.GetConnector(*cfg)
 }
+
+type fileConnector struct {
+	dsn    string
+	driver driver.Driver
+}
+
+func (c fileConnector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.dsn) }
+func (c fileConnector) Driver() driver.Driver                        { return c.driver }
 
 // Require skips the test, or fails it if MFA_TEST_REQUIRE names what is missing.
 func Require(t testing.TB, what, missing string) {

@@ -11,9 +11,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
+	"github.com/stepup-auth/stepup/internal/secretfile"
 	"github.com/stepup-auth/stepup/internal/store"
 )
 
@@ -27,7 +27,7 @@ type Key struct {
 	Secret [32]byte
 }
 
-// NewKeys makes a ring.
+// NewKeys makes a ring: current encrypts, older ones only decrypt.
 func NewKeys(current Key, older ...Key) Keys {
 	keys := append([]Key{current}, older...)
 	return Keys{func() (*store.Ring, error) { return ring(keys) }}
@@ -35,20 +35,23 @@ func NewKeys(current Key, older ...Key) Keys {
 
 // KeyFile reads keys from a file with a line "id base64" for each, the current one first, and creates it with one random key and mode 0600 if it
 // does not exist. Empty lines and lines that begin with # are skipped. What goes wrong is reported by Open or New.
+//
+// Without its keys what they encrypted is lost: back the file up, apart from the database.
 func KeyFile(path string) Keys {
 	return Keys{func() (*store.Ring, error) {
-		text, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			text, err = createKeyFile(path)
-		}
+		text, err := readKeyFile(path)
 		if err != nil {
-			return nil, fmt.Errorf("storage: key file: %w", err)
+			return nil, fmt.Errorf("key file: %w", err)
 		}
 		keys, err := parseKeys(text)
 		if err != nil {
-			return nil, fmt.Errorf("storage: key file %s: %w", path, err)
+			return nil, fmt.Errorf("key file %s: %w", path, err)
 		}
-		return ring(keys)
+		r, err := ring(keys)
+		if err != nil {
+			return nil, fmt.Errorf("key file %s: %w", path, err)
+		}
+		return r, nil
 	}}
 }
 
@@ -58,13 +61,17 @@ func InsecureNoKeys() Keys {
 }
 
 func (k Keys) open(required bool) (*store.Ring, error) {
-	if k.load != nil {
-		return k.load()
+	if k.load == nil {
+		if required {
+			return nil, errors.New("storage: Options.Keys is not set: use KeyFile or NewKeys, or InsecureNoKeys to store secrets in clear")
+		}
+		return nil, nil
 	}
-	if required {
-		return nil, errors.New("storage: Options.Keys is not set: use KeyFile or NewKeys, or InsecureNoKeys to store secrets in clear")
+	r, err := k.load()
+	if err != nil {
+		return nil, fmt.Errorf("storage: %w", err)
 	}
-	return nil, nil
+	return r, nil
 }
 
 func ring(keys []Key) (*store.Ring, error) {
@@ -72,30 +79,26 @@ func ring(keys []Key) (*store.Ring, error) {
 	for i, k := range keys {
 		ids[i], secrets[i] = k.ID, k.Secret
 		if k.Secret == ([32]byte{}) {
-			return nil, fmt.Errorf("storage: the secret of key %q is all zero", k.ID)
+			return nil, fmt.Errorf("the secret of key %q is all zero", k.ID)
 		}
 	}
 	return store.NewRing(ids, secrets)
 }
 
-// createKeyFile writes the file under another name and links it into place, so that of several processes that start at once all read the same
-// key, and none reads half a file.
-func createKeyFile(path string) ([]byte, error) {
+// readKeyFile makes the file with one random key if it is missing. Of several processes that start at once all read the same key.
+func readKeyFile(path string) ([]byte, error) {
+	if path == "" {
+		return nil, errors.New("its path is empty")
+	}
+	text, err := os.ReadFile(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return text, err
+	}
 	id, secret := make([]byte, 4), make([]byte, 32)
 	rand.Read(id)
 	rand.Read(secret)
 	line := fmt.Sprintf("%s %s\n", hex.EncodeToString(id), base64.StdEncoding.EncodeToString(secret))
-
-	temp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
-	if err != nil {
-		return nil, err
-	}
-	defer os.Remove(temp.Name())
-	_, err = temp.WriteString(line)
-	if err := errors.Join(err, temp.Sync(), temp.Close()); err != nil {
-		return nil, err
-	}
-	if err := os.Link(temp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := secretfile.Create(path, []byte(line)); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
 	return os.ReadFile(path)

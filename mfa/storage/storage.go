@@ -33,7 +33,7 @@ func (db *DB) Backend(store.Key) *store.Backend { return db.backend }
 func (db *DB) Close() error { return db.backend.Close() }
 
 // ReencryptSecrets moves every secret in the database to the first key of [Options.Keys], in pages of 500, beside running traffic. Afterwards
-// older keys may be dropped. A secret whose key is missing is an error, and the rest stays as it is; the call may be repeated.
+// older keys may be dropped. Secrets that no key opens stay as they are and are counted in the error; the call may be repeated.
 func (db *DB) ReencryptSecrets(ctx context.Context) error { return db.backend.ReencryptSecrets(ctx) }
 
 // WithTx returns a context that makes every call of the library that uses this DB run inside tx. The host commits or rolls back.
@@ -67,9 +67,5 @@ func (o Options) Config(_ store.Key, needKeys bool) (store.Config, error) {
 	if err != nil {
 		return store.Config{}, err
 	}
-	prefix := o.TablePrefix
-	if prefix == "" {
-		prefix = "st_"
-	}
-	return store.Config{Prefix: prefix, Keys: ring, SkipMigrations: o.SkipMigrations}, nil
+	return store.Config{Prefix: o.TablePrefix, Keys: ring, SkipMigrations: o.SkipMigrations}, nil
 }

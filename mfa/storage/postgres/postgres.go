@@ -19,8 +19,8 @@ import (
 	"github.com/stepup-auth/stepup/mfa/storage"
 )
 
-// Open opens a pool of its own, of 4 connections per CPU, and brings the tables up to date. Behind a pooler in transaction mode the DSN needs
-// default_query_exec_mode=cache_describe.
+// Open opens a pool of its own, of 4 connections per CPU, and brings the tables up to date. The DSN is a URL or "key=value ..." as pgx takes it;
+// behind a pooler in transaction mode it needs default_query_exec_mode=cache_describe.
 func Open(ctx context.Context, dsn string, opts storage.Options) (*storage.DB, error) {
 	cfg, err := opts.Config(store.Key{}, true)
 	if err != nil {
@@ -30,16 +30,12 @@ func Open(ctx context.Context, dsn string, opts storage.Options) (*storage.DB, e
 	if err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
-	db.SetMaxOpenConns(4 * runtime.GOMAXPROCS(0))
-	db.SetMaxIdleConns(4 * runtime.GOMAXPROCS(0))
+	size := 4 * runtime.GOMAXPROCS(0)
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
 	db.SetConnMaxLifetime(30 * time.Minute)
 	cfg.Dialect, cfg.Write = store.Postgres, db
-	b, err := store.Open(ctx, cfg)
-	if err != nil {
-		db.Close()
-		return nil, err
-	}
-	return storage.FromBackend(b), nil
+	return open(ctx, cfg)
 }
 
 // New uses the host's pool, of any driver that takes $1 parameters and gives SQLSTATE codes, and changes no setting of it. Close leaves it open.
@@ -49,6 +45,10 @@ func New(ctx context.Context, db *sql.DB, opts storage.Options) (*storage.DB, er
 		return nil, err
 	}
 	cfg.Dialect, cfg.Write, cfg.Lent = store.Postgres, db, true
+	return open(ctx, cfg)
+}
+
+func open(ctx context.Context, cfg store.Config) (*storage.DB, error) {
 	b, err := store.Open(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -57,5 +57,5 @@ func New(ctx context.Context, db *sql.DB, opts storage.Options) (*storage.DB, er
 }
 
 // Schema is the SQL text that [Open] and [New] run, each step under a line "-- version n", for a host with a tool of its own
-// ([storage.Options.SkipMigrations]).
+// ([storage.Options.SkipMigrations]). "" is the default prefix; Schema panics on a prefix that they refuse.
 func Schema(tablePrefix string) string { return store.SchemaText(store.Postgres, tablePrefix) }
