@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -176,3 +177,16 @@ func (b *bundle) session(c *frontend.Client) *session.Session {
 
 // hostTx begins a transaction as a host does.
 func hostTx(db *storetest.DB) (*sql.Tx, error) { return db.Handle.Begin() }
+
+func parse(text string) map[string]any {
+	var object map[string]any
+	json.Unmarshal([]byte(text), &object)
+	return object
+}
+
+func decodeFront(t *testing.T, token string) string {
+	t.Helper()
+	text, err := base64.StdEncoding.DecodeString(token)
+	require.NoError(t, err)
+	return string(text)
+}
