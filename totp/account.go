@@ -1,54 +1,35 @@
 package totp
 
 import (
+	"cmp"
 	"context"
-	"strings"
-)
 
-// contact is what an account can be named after.
-type contact struct{ recipeUserID, email, phone string }
+	"github.com/stepup-auth/stepup/accountlinking"
+	"github.com/stepup-auth/stepup/internal/users"
+)
 
 func (r *Recipe) getUserIdentifierInfoForUserID(ctx context.Context, in GetUserIdentifierInfoForUserIDInput) (string, error) {
 	if err := checkUserID(in.UserID); err != nil {
 		return "", err
 	}
-	contacts, err := r.contacts(ctx, in.UserID)
+	user, err := r.getUser(ctx, in.UserID)
 	if err != nil {
 		return "", err
 	}
-	return accountName(in.UserID, contacts), nil
+	return accountName(in.UserID, user.LoginMethods), nil
 }
 
 // accountName prefers the login method that the user's id came from, and emails to phone numbers. An address that stands for none is no name.
-func accountName(userID string, contacts []contact) string {
+func accountName(userID string, methods []accountlinking.LoginMethod) string {
 	var email, phone string
-	for _, c := range contacts {
-		address := c.email
-		if isFakeEmail(address) {
-			address = ""
+	for _, m := range methods {
+		if users.IsFakeEmail(m.Email) {
+			m.Email = ""
 		}
-		if c.recipeUserID == userID {
-			if address != "" {
-				return address
-			}
-			if c.phone != "" {
-				return c.phone
-			}
+		if string(m.RecipeUserID) == userID && (m.Email != "" || m.PhoneNumber != "") {
+			return cmp.Or(m.Email, m.PhoneNumber)
 		}
-		if email == "" {
-			email = address
-		}
-		if phone == "" {
-			phone = c.phone
-		}
+		email, phone = cmp.Or(email, m.Email), cmp.Or(phone, m.PhoneNumber)
 	}
-	if email != "" {
-		return email
-	}
-	return phone
-}
-
-func isFakeEmail(email string) bool {
-	email = strings.ToLower(strings.TrimSpace(email))
-	return strings.HasSuffix(email, "@stfakeemail.supertokens.com") || strings.HasSuffix(email, ".fakeemail.com")
+	return cmp.Or(email, phone)
 }

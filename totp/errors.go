@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/stepup-auth/stepup/accountlinking"
 	"github.com/stepup-auth/stepup/session"
 )
 
@@ -15,8 +16,9 @@ var (
 	ErrDeviceAlreadyExists = session.NewRefusal("DEVICE_ALREADY_EXISTS_ERROR", "device already exists")
 	// ErrTooManyDevices is returned by CreateDevice, ImportDevice and VerifyDevice beyond Config.MaxDevices. Front ends show its text.
 	ErrTooManyDevices = session.NewRefusal("GENERAL_ERROR", "You have too many authenticator devices. Remove one first.")
-	// ErrUnknownUserID is returned by VerifyTOTP when the user has no device, and by CreateDevice when there is no such user.
-	ErrUnknownUserID = session.NewRefusal("UNKNOWN_USER_ID_ERROR", "unknown user id")
+	// ErrUnknownUserID is returned by VerifyTOTP when the user has no device, and by CreateDevice when there is no such user: the same value
+	// as that of accountlinking.
+	ErrUnknownUserID = accountlinking.ErrUnknownUserID
 )
 
 // InvalidTOTPError refuses a wrong code, or one that was used. On the wire it is INVALID_TOTP_ERROR with the two counts.

@@ -29,7 +29,8 @@ type Functions struct {
 	ImportDevice func(ctx context.Context, in ImportDeviceInput) (ImportDeviceResult, error)
 	// UpdateDevice renames a device, verified or not. Errors: ErrUnknownDevice, ErrDeviceAlreadyExists.
 	UpdateDevice func(ctx context.Context, in UpdateDeviceInput) error
-	// ListDevices gives the devices by the time of their creation, unverified ones too; none for an unknown user.
+	// ListDevices gives the devices by the time of their creation, unverified ones too; none for an unknown user. The factor is set up if it gives a
+	// verified one; when the library asks for that, the original leaves the others out.
 	ListDevices func(ctx context.Context, in ListDevicesInput) ([]Device, error)
 	// RemoveDevice deletes a device. With the last verified one the factor leaves the user's sessions and their claims are computed anew; if that
 	// fails the device is gone all the same, and the call may be repeated.

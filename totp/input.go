@@ -7,11 +7,11 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/stepup-auth/stepup/internal/input"
 	"github.com/stepup-auth/stepup/session"
 )
 
 const (
-	maxUserID     = 128 // characters
 	maxDeviceName = 256 // bytes
 
 	secretBytes      = 20 // of our own secrets (RFC 4226, R6)
@@ -23,19 +23,16 @@ func badInput(format string, args ...any) error {
 	return &session.BadInputError{Message: fmt.Sprintf(format, args...)}
 }
 
-func checkText(field, text string) error {
-	if !utf8.ValidString(text) || strings.Contains(text, "\x00") {
-		return badInput("%s must be valid UTF-8 without U+0000", field)
+func problem(text string) error {
+	if text == "" {
+		return nil
 	}
-	return nil
+	return &session.BadInputError{Message: text}
 }
 
-func checkUserID(id string) error {
-	if n := utf8.RuneCountInString(id); n == 0 || n > maxUserID {
-		return badInput("userId must have 1 to %d characters", maxUserID)
-	}
-	return checkText("userId", id)
-}
+func checkText(field, text string) error { return problem(input.Text(field, text)) }
+
+func checkUserID(id string) error { return problem(input.UserID("userId", id)) }
 
 // checkNewName judges a name that a device is about to get.
 func checkNewName(name string) error {
@@ -53,12 +50,4 @@ func decodeSecret(text string) ([]byte, error) {
 		return nil, badInput("secret must be the base32 text of %d to %d bytes", minImportedBytes, maxImportedBytes)
 	}
 	return secret, nil
-}
-
-func normaliseTenant(id string) (normal string, ok bool) {
-	normal = strings.ToLower(strings.TrimSpace(id))
-	if normal == "" {
-		return session.PublicTenant, true
-	}
-	return normal, strings.Trim(normal, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }

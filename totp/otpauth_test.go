@@ -6,6 +6,8 @@ import (
 	"github.com/pquerna/otp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/stepup-auth/stepup/accountlinking"
 )
 
 func TestOtpauthText(t *testing.T) {
@@ -45,18 +47,19 @@ func TestOtpauthRoundTrip(t *testing.T) {
 
 func TestAccountName(t *testing.T) {
 	t.Parallel()
+	type methods = []accountlinking.LoginMethod
 	for name, test := range map[string]struct {
-		contacts []contact
-		want     string
+		methods methods
+		want    string
 	}{
 		"nobody's":                           {nil, ""},
-		"own email":                          {[]contact{{"other", "o@x.com", ""}, {"me", "m@x.com", "+1"}}, "m@x.com"},
-		"own phone before another email":     {[]contact{{"other", "o@x.com", ""}, {"me", "", "+1"}}, "+1"},
-		"first email when the own has none":  {[]contact{{"a", "", "+2"}, {"b", "b@x.com", ""}, {"c", "c@x.com", ""}, {"me", "", ""}}, "b@x.com"},
-		"first phone when nobody has emails": {[]contact{{"a", "", "+2"}, {"b", "", "+3"}}, "+2"},
-		"fake emails are no names":           {[]contact{{"me", "me@stfakeemail.supertokens.com", ""}, {"b", "x@Y.FakeEmail.com ", ""}, {"c", "c@x.com", ""}}, "c@x.com"},
-		"only a fake one":                    {[]contact{{"me", "me@STFAKEEMAIL.supertokens.com", ""}}, ""},
+		"own email":                          {methods{method("other", "o@x.com", ""), method("me", "m@x.com", "+1")}, "m@x.com"},
+		"own phone before another email":     {methods{method("other", "o@x.com", ""), method("me", "", "+1")}, "+1"},
+		"first email when the own has none":  {methods{method("a", "", "+2"), method("b", "b@x.com", ""), method("c", "c@x.com", ""), method("me", "", "")}, "b@x.com"},
+		"first phone when nobody has emails": {methods{method("a", "", "+2"), method("b", "", "+3")}, "+2"},
+		"fake emails are no names":           {methods{method("me", "me@stfakeemail.supertokens.com", ""), method("b", "x@Y.FakeEmail.com ", ""), method("c", "c@x.com", "")}, "c@x.com"},
+		"only a fake one":                    {methods{method("me", "me@STFAKEEMAIL.supertokens.com", "")}, ""},
 	} {
-		assert.Equal(t, test.want, accountName("me", test.contacts), name)
+		assert.Equal(t, test.want, accountName("me", test.methods), name)
 	}
 }

@@ -28,6 +28,7 @@ import (
 
 	"github.com/pquerna/otp/hotp"
 
+	"github.com/stepup-auth/stepup/accountlinking"
 	"github.com/stepup-auth/stepup/internal/env"
 	"github.com/stepup-auth/stepup/internal/limits"
 	"github.com/stepup-auth/stepup/internal/table"
@@ -88,8 +89,7 @@ type parts struct {
 	env      *env.Env
 	attempts limits.Attempts
 	appName  string
-	// contacts gives the login methods of a person, oldest first, or ErrUnknownUserID.
-	contacts func(ctx context.Context, userID string) ([]contact, error)
+	getUser  func(ctx context.Context, userID string) (*accountlinking.User, error)
 	// factorRemoved takes a factor out of all sessions of a person; s is the one that did it, or nil.
 	factorRemoved func(ctx context.Context, s *session.Session, userID string, id factor.ID) error
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/stepup-auth/stepup/accountlinking"
 	"github.com/stepup-auth/stepup/internal/env"
 	"github.com/stepup-auth/stepup/internal/limits"
 	"github.com/stepup-auth/stepup/internal/store"
@@ -56,11 +57,11 @@ func newBundle(t testing.TB, db *storetest.DB, changes ...change) *bundle {
 		},
 		attempts: limits.Attempts{Max: 5, Cooldown: 15 * time.Minute, Stop: 100},
 		appName:  "Acme",
-		contacts: func(_ context.Context, userID string) ([]contact, error) {
+		getUser: func(_ context.Context, userID string) (*accountlinking.User, error) {
 			if userID == "nobody" {
 				return nil, ErrUnknownUserID
 			}
-			return []contact{{recipeUserID: userID, email: userID + "@example.com"}}, nil
+			return &accountlinking.User{ID: userID, LoginMethods: []accountlinking.LoginMethod{method(userID, userID+"@example.com", "")}}, nil
 		},
 		factorRemoved: func(_ context.Context, _ *session.Session, userID string, id factor.ID) error {
 			assert.Equal(t, factor.TOTP, id)
@@ -170,6 +171,13 @@ func (b *bundle) names(userID string) []string {
 		names = append(names, name)
 	}
 	return names
+}
+
+func method(id, email, phone string) accountlinking.LoginMethod {
+	return accountlinking.LoginMethod{
+		AccountInfo:  accountlinking.AccountInfo{Email: email, PhoneNumber: phone},
+		RecipeUserID: accountlinking.RecipeUserID(id),
+	}
 }
 
 func invalid(n int) error { return &InvalidTOTPError{n, 5} }

@@ -8,6 +8,7 @@ import (
 	"github.com/stepup-auth/stepup/internal/env"
 	"github.com/stepup-auth/stepup/internal/limits"
 	"github.com/stepup-auth/stepup/internal/store"
+	"github.com/stepup-auth/stepup/internal/tenantid"
 	"github.com/stepup-auth/stepup/mfa/factor"
 	"github.com/stepup-auth/stepup/session"
 )
@@ -85,7 +86,7 @@ func (r *Recipe) question(tenant, userID, code string) (question, error) {
 	if err := errors.Join(checkUserID(userID), checkText("totp", code)); err != nil {
 		return question{}, err
 	}
-	tenant, ok := normaliseTenant(tenant)
+	tenant, ok := tenantid.Normalise(tenant)
 	if !ok {
 		return question{}, session.ErrTenantNotFound
 	}
