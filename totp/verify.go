@@ -137,7 +137,7 @@ func (r *Recipe) tell(ctx context.Context, q question, v verdict) {
 	}
 	r.env.Emit(ctx, event)
 	if v.spent && by.afterPassword {
-		event.Name, event.Reason = env.PasswordKnown, env.ReasonLimited
+		event.Name, event.FactorID, event.Reason = env.PasswordKnown, string(factor.EmailPassword), env.ReasonLimited
 		r.env.Emit(ctx, event)
 	}
 }
