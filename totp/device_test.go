@@ -388,7 +388,7 @@ func TestRemovalOfUnverifiedDevicesOnly(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *storetest.DB) {
 		b := newBundle(t, db)
-		ctx := withRemoval(t.Context(), removal{unverifiedOnly: true, handle: "s1", tenantID: "public"})
+		ctx := withCaller(t.Context(), caller{unverifiedOnly: true, handle: "s1", tenantID: "public"})
 		b.enrol("u", "phone")
 		_, err := b.RemoveDevice(ctx, "u", "phone")
 		assert.ErrorIs(t, err, errVerified)

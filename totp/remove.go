@@ -7,14 +7,13 @@ import (
 	"github.com/stepup-auth/stepup/internal/env"
 	"github.com/stepup-auth/stepup/internal/store"
 	"github.com/stepup-auth/stepup/mfa/factor"
-	"github.com/stepup-auth/stepup/session"
 )
 
 func (r *Recipe) removeDevice(ctx context.Context, in RemoveDeviceInput) (RemoveDeviceResult, error) {
 	if err := errors.Join(checkUserID(in.UserID), checkText("deviceName", in.DeviceName)); err != nil {
 		return RemoveDeviceResult{}, err
 	}
-	by := removalOf(ctx)
+	by := callerOf(ctx)
 	var result RemoveDeviceResult
 	var lost bool
 	err := r.change(ctx, in.UserID, r.env.Now(), func(ctx context.Context, devices []device) error {
@@ -39,7 +38,7 @@ func (r *Recipe) removeDevice(ctx context.Context, in RemoveDeviceInput) (Remove
 }
 
 // delete removes one device. The statement itself spares a verified one that the session must not remove.
-func (r *Recipe) delete(ctx context.Context, d device, by removal) error {
+func (r *Recipe) delete(ctx context.Context, d device, by caller) error {
 	defer r.env.Store.Forget(ctx, store.Facts)
 	n, err := r.env.Store.Exec(ctx, deleteRow, d.id, !by.unverifiedOnly)
 	if err != nil {
@@ -65,23 +64,5 @@ func hasVerified(devices []device, exceptID string) bool {
 	return false
 }
 
-// removal is what the HTTP API knows of a removal and the input of RemoveDevice cannot say.
-type removal struct {
-	session          *session.Session
-	handle, tenantID string // of that session
-	unverifiedOnly   bool   // the session may not remove a verified device: it is errVerified then
-}
-
 // errVerified: the device was to be unverified.
 var errVerified = errors.New("totp: the device is verified")
-
-type removalKey struct{}
-
-func withRemoval(ctx context.Context, by removal) context.Context {
-	return context.WithValue(ctx, removalKey{}, by)
-}
-
-func removalOf(ctx context.Context) removal {
-	by, _ := ctx.Value(removalKey{}).(removal)
-	return by
-}

@@ -44,6 +44,6 @@ func (r *Recipe) factorsSetUpForUser(ctx context.Context, user *accountlinking.U
 func (r *Recipe) setUp(ctx context.Context, userID, tenantID string) {
 	r.env.Store.Forget(ctx, store.Facts)
 	r.env.Emit(ctx, env.Event{
-		Name: env.FactorSetUp, UserID: userID, TenantID: tenantID, SessionHandle: askedBy(ctx).handle, FactorID: string(factor.TOTP), OK: true,
+		Name: env.FactorSetUp, UserID: userID, TenantID: tenantID, SessionHandle: callerOf(ctx).handle, FactorID: string(factor.TOTP), OK: true,
 	})
 }

@@ -130,7 +130,7 @@ func (r *Recipe) count(ctx context.Context, q question, f func(ctx context.Conte
 }
 
 func (r *Recipe) tell(ctx context.Context, q question, v verdict) {
-	by := askedBy(ctx)
+	by := callerOf(ctx)
 	event := env.Event{
 		Name: env.FactorChecked, UserID: q.userID, TenantID: q.tenantID, SessionHandle: by.handle, FactorID: string(factor.TOTP),
 		OK: v.reason == "", Reason: v.reason,
@@ -188,21 +188,4 @@ func (r *Recipe) compare(ctx context.Context, q question, devices []device, acce
 	}
 	right, err = r.accept(ctx, accept, devices[m.device], candidates[m.device].secret, m.counter)
 	return right, v, err
-}
-
-// asked is what the HTTP API knows of an attempt and the input of its function cannot say.
-type asked struct {
-	handle        string // of the session
-	afterPassword bool   // the session holds a right password
-}
-
-type askedKey struct{}
-
-func withAsked(ctx context.Context, by asked) context.Context {
-	return context.WithValue(ctx, askedKey{}, by)
-}
-
-func askedBy(ctx context.Context) asked {
-	by, _ := ctx.Value(askedKey{}).(asked)
-	return by
 }

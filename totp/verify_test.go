@@ -317,7 +317,7 @@ func TestEventsOfASession(t *testing.T) {
 	secret := b.enrol("u", "phone")
 	b.after(time.Minute)
 	b.taken()
-	ctx := withAsked(t.Context(), asked{handle: "s1", afterPassword: true})
+	ctx := withCaller(t.Context(), caller{handle: "s1", afterPassword: true})
 	for range 6 {
 		require.Error(t, b.VerifyTOTP(ctx, "", "u", b.wrong(secret)))
 	}
