@@ -39,7 +39,7 @@ func TestConfigMistakes(t *testing.T) { // T-03, L-02
 		"exactly 1 in 10,000":       {Config{MaxDevices: 20, DefaultSkew: new(0)}, 5, []string{"100 in 1,000,000"}},
 		"a function left out": {Config{Override: Override{Functions: func(_ Functions, functions *Functions) {
 			functions.VerifyTOTP = nil
-		}}}, 5, []string{"totp.Config.Override.Functions left the function VerifyTOTP nil"}},
+		}}}, 5, []string{"totp: Config.Override.Functions left the function VerifyTOTP nil"}},
 	} {
 		e := &env.Env{}
 		err := New(test.cfg).attach(parts{env: e, appName: "Acme", attempts: limits.Attempts{Max: test.attempts, Cooldown: time.Minute}})

@@ -102,7 +102,7 @@ func (r *Recipe) attach(p parts) error {
 	made := Recipe{cfg: r.cfg, parts: p, generate: hotp.GenerateCode}
 	problems := made.configure()
 	made.functions = table.Override(r.defaultFunctions(), r.cfg.Override.Functions)
-	problems = append(problems, table.Missing(made.functions, "totp.Config.Override.Functions")...)
+	problems = append(problems, table.Missing(made.functions, "totp: Config.Override.Functions")...)
 	if len(problems) > 0 {
 		return errors.Join(problems...)
 	}
@@ -113,7 +113,7 @@ func (r *Recipe) attach(p parts) error {
 
 func (r *Recipe) configure() (problems []error) {
 	problem := func(format string, args ...any) {
-		problems = append(problems, fmt.Errorf("totp.Config."+format, args...))
+		problems = append(problems, fmt.Errorf("totp: Config."+format, args...))
 	}
 
 	r.issuer = issuerName(r.cfg.Issuer)

@@ -186,7 +186,7 @@ func method(id, email, phone string) accountlinking.LoginMethod {
 
 func invalid(n int) error { return &InvalidTOTPError{n, 5} }
 
-func limited(wait time.Duration) error { return &LimitReachedError{wait} }
+func limited(wait time.Duration) error { return &LimitReachedError{RetryAfter: wait} }
 
 func run(t testing.TB, db *storetest.DB, text string, args ...any) {
 	_, err := db.Backend.Exec(t.Context(), store.SQL("test", text), args...)
