@@ -3,6 +3,8 @@ package totp
 import (
 	"context"
 
+	"github.com/stepup-auth/stepup/mfa"
+	"github.com/stepup-auth/stepup/mfa/factor"
 	"github.com/stepup-auth/stepup/session"
 )
 
@@ -19,6 +21,14 @@ type callerKey struct{}
 
 func withCaller(ctx context.Context, by caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, by)
+}
+
+// asCaller is withCaller for the session of a request.
+func asCaller(ctx context.Context, s *session.Session, unverifiedOnly bool) context.Context {
+	claim, _ := mfa.Claim.GetValue(s)
+	return withCaller(ctx, caller{
+		session: s, handle: s.Handle(), tenantID: s.TenantID(), afterPassword: claim.C.Has(factor.EmailPassword), unverifiedOnly: unverifiedOnly,
+	})
 }
 
 func callerOf(ctx context.Context) caller {

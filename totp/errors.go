@@ -2,9 +2,9 @@ package totp
 
 import (
 	"errors"
-	"time"
 
 	"github.com/stepup-auth/stepup/accountlinking"
+	"github.com/stepup-auth/stepup/mfa"
 	"github.com/stepup-auth/stepup/session"
 )
 
@@ -37,14 +37,7 @@ func (e *InvalidTOTPError) Refusal() (status string, fields map[string]any) {
 	}
 }
 
-// LimitReachedError refuses every code, right ones too, after too many wrong ones. On the wire it is LIMIT_REACHED_ERROR with retryAfterMs.
-type LimitReachedError struct{ RetryAfter time.Duration }
-
-func (e *LimitReachedError) Error() string { return "too many wrong codes" }
-
-// Refusal is LIMIT_REACHED_ERROR.
-func (e *LimitReachedError) Refusal() (status string, fields map[string]any) {
-	return "LIMIT_REACHED_ERROR", map[string]any{"retryAfterMs": e.RetryAfter.Milliseconds()}
-}
+// LimitReachedError refuses every code, right ones too, after too many wrong ones: it is that of mfa.
+type LimitReachedError = mfa.LimitReachedError
 
 var errNotAttached = errors.New("totp: the recipe belongs to no instance: give it to mfa.New in Config.Factors")

@@ -56,6 +56,7 @@ type Config struct {
 // table that it may change.
 type Override struct {
 	Functions func(original Functions, functions *Functions)
+	APIs      func(original APIs, apis *APIs)
 }
 
 const (
