@@ -14,6 +14,7 @@ import (
 	"github.com/stepup-auth/stepup/internal/env"
 	"github.com/stepup-auth/stepup/internal/factorid"
 	"github.com/stepup-auth/stepup/internal/flow"
+	"github.com/stepup-auth/stepup/internal/limits"
 	"github.com/stepup-auth/stepup/internal/store"
 	"github.com/stepup-auth/stepup/internal/table"
 	"github.com/stepup-auth/stepup/mfa/factor"
@@ -95,6 +96,7 @@ func build(ctx context.Context, cfg Config, backend *store.Backend) (*MFA, error
 		Store: backend, Logger: cfg.Logger, Clock: cfg.Now, Random: cfg.Random, Instance: m,
 		FetchClaim: map[string]env.FetchFunc{}, OnRefresh: m.onRefresh,
 	}
+	m.env.Sweeps = append(m.env.Sweeps, func(ctx context.Context) error { return limits.Sweep(ctx, backend, m.env.Now()) })
 	if cfg.OnEvent != nil {
 		m.env.OnEvent = func(ctx context.Context, e env.Event) {
 			cfg.OnEvent(ctx, Event{e.Time, EventName(e.Name), e.UserID, e.TenantID, e.SessionHandle, factor.ID(e.FactorID), e.OK, e.Reason})

@@ -9,8 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/stepup-auth/stepup/internal/store"
+	"github.com/stepup-auth/stepup/internal/tenantid"
 	"github.com/stepup-auth/stepup/mfa/factor"
 )
 
@@ -18,8 +21,14 @@ import (
 type Facts struct {
 	Tenant *Tenant // nil: there is no such tenant
 	UserMetadata
-	Roles       []string // on the tenant, sorted
-	TOTPDevices []string // the names of the verified ones, sorted
+	Roles       []string     // on the tenant, sorted
+	TOTPDevices []TOTPDevice // the verified ones, by name
+}
+
+// TOTPDevice is what lists show of a row of totp_devices.
+type TOTPDevice struct {
+	Name         string
+	Period, Skew int // in seconds, in periods
 }
 
 // Tenant is a row of tenants. A nil list is not set.
@@ -41,7 +50,7 @@ var statement = store.SQL("facts", `
 SELECT 'tenant' AS kind, first_factors AS a, required_secondary_factors AS b, core_config AS c FROM {p}tenants WHERE tenant_id = $1
 UNION ALL SELECT 'metadata', metadata, supertokens, NULL FROM {p}user_metadata WHERE user_id = $2
 UNION ALL SELECT 'role', role, NULL, NULL FROM {p}user_roles WHERE tenant_id = $1 AND user_id = $2
-UNION ALL SELECT 'totp', name, NULL, NULL FROM {p}totp_devices WHERE user_id = $2 AND verified`)
+UNION ALL SELECT 'totp', name, CAST(period AS TEXT), CAST(skew AS TEXT) FROM {p}totp_devices WHERE user_id = $2 AND verified`)
 
 type row struct {
 	kind    string
@@ -75,14 +84,20 @@ func Get(ctx context.Context, b *store.Backend, tenantID, userID string) (*Facts
 		case "role":
 			f.Roles = append(f.Roles, *r.a)
 		case "totp":
-			f.TOTPDevices = append(f.TOTPDevices, *r.a)
+			period, errPeriod := strconv.Atoi(*r.b)
+			skew, errSkew := strconv.Atoi(*r.c)
+			if err := errors.Join(errPeriod, errSkew); err != nil {
+				return nil, err
+			}
+			f.TOTPDevices = append(f.TOTPDevices, TOTPDevice{Name: *r.a, Period: period, Skew: skew})
 		}
 	}
 	slices.Sort(f.Roles)
-	slices.Sort(f.TOTPDevices)
+	slices.SortFunc(f.TOTPDevices, func(a, b TOTPDevice) int { return strings.Compare(a.Name, b.Name) })
 	b.Keep(ctx, store.Facts, key, f)
 	b.Keep(ctx, store.Facts, tenantKey(tenantID), f.Tenant)
 	b.Keep(ctx, store.Facts, metadataKey(userID), f.UserMetadata)
+	b.Keep(ctx, store.Facts, totpKey(userID), f.TOTPDevices)
 	return f, nil
 }
 
@@ -118,8 +133,22 @@ func ReadMetadata(ctx context.Context, b *store.Backend, userID string) (m UserM
 	return m, err
 }
 
+// GetTOTPDevices lists the verified devices of a person. It is free where the facts of that person on any tenant are remembered; otherwise it reads
+// those on the tenant that most sessions are of.
+func GetTOTPDevices(ctx context.Context, b *store.Backend, userID string) ([]TOTPDevice, error) {
+	if devices, ok := store.Recall[[]TOTPDevice](ctx, b, store.Facts, totpKey(userID)); ok {
+		return devices, nil
+	}
+	f, err := Get(ctx, b, tenantid.Public, userID)
+	if err != nil {
+		return nil, err
+	}
+	return f.TOTPDevices, nil
+}
+
 func tenantKey(id string) string   { return "tenant\x00" + id }
 func metadataKey(id string) string { return "metadata\x00" + id }
+func totpKey(id string) string     { return "totp\x00" + id }
 
 // ParseTenant makes a Tenant of the columns of its row.
 func ParseTenant(id string, firstFactors, requiredSecondaryFactors *string, coreConfig string) (*Tenant, error) {
