@@ -28,8 +28,9 @@ type DB struct {
 	*storage.DB
 	Backend *store.Backend
 	Probe   *Probe
-	Name    string // sqlite, memory or postgres
-	open    func(keys *store.Ring) (*store.Backend, *Probe)
+	Name    string  // sqlite, memory or postgres
+	Handle  *sql.DB // that transactions run on
+	open    func(keys *store.Ring) (*store.Backend, *Probe, *sql.DB)
 	t       testing.TB
 }
 
@@ -81,7 +82,7 @@ func Open(t testing.TB, name string) *DB {
 		t.Fatalf("no database %q", name)
 	}
 	db := &DB{Name: name, t: t}
-	db.open = func(keys *store.Ring) (*store.Backend, *Probe) {
+	db.open = func(keys *store.Ring) (*store.Backend, *Probe, *sql.DB) {
 		probe := &Probe{}
 		c := cfg
 		c.Keys = keys
@@ -102,7 +103,7 @@ func Open(t testing.TB, name string) *DB {
 		require.NoError(t, err)
 		t.Cleanup(func() { b.Close() })
 		probe.Reset()
-		return b, probe
+		return b, probe, c.Write
 	}
 	return db.Again(Keys(t, "k1"))
 }
@@ -113,7 +114,7 @@ func (db *DB) Again(keys *store.Ring) *DB {
 		db.t.Fatal("a database in memory cannot be opened twice")
 	}
 	again := *db
-	again.Backend, again.Probe = db.open(keys)
+	again.Backend, again.Probe, again.Handle = db.open(keys)
 	again.DB = storage.FromBackend(again.Backend)
 	return &again
 }
