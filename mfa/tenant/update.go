@@ -50,6 +50,7 @@ func (r *Recipe) createOrUpdateTenant(ctx context.Context, in CreateOrUpdateTena
 	createdAt := r.env.Now().UnixMilli()
 	err = r.env.Store.Tx(ctx, func(ctx context.Context) error {
 		defer r.env.Store.Forget(ctx, store.Facts)
+		result.CreatedNew = false // of an earlier try
 		for range maxTries {
 			var stored row
 			found, err := r.env.Store.Row(ctx, lockTenant, []any{id},
