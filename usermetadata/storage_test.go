@@ -37,19 +37,7 @@ func TestFailuresOfTheDatabase(t *testing.T) {
 			},
 			"clear": func() error { return r.ClearUserMetadata(ctx, "u1") },
 		} {
-			before := db.Dump()
-			for step := 1; ; step++ {
-				db.Probe.FailAt(step)
-				err := call()
-				if !db.Probe.Failed() {
-					db.Probe.FailAt(0)
-					require.NoError(t, err, name)
-					require.Greater(t, step, 1, name)
-					break
-				}
-				require.ErrorIs(t, err, storetest.ErrInjected, name)
-				require.Equal(t, before, db.Dump(), name)
-			}
+			db.FailsWhole(name, call)
 		}
 	})
 }
@@ -59,13 +47,9 @@ func TestAHostThatRollsBackChangesNothing(t *testing.T) {
 	each(t, func(t *testing.T, db *storetest.DB, r *usermetadata.Recipe) {
 		ctx := context.Background()
 		require.NoError(t, r.ReplaceUserMetadata(ctx, "u1", object{"a": 1}))
-		before := db.Dump()
-		for _, commits := range []bool{false, true} {
-			tx, err := db.Handle.BeginTx(ctx, nil)
-			require.NoError(t, err)
-			inTx := db.WithTx(ctx, tx)
+		db.RollsBack(func(inTx context.Context) {
 			require.NoError(t, r.ClearUserMetadata(inTx, "u1"))
-			_, err = r.UpdateUserMetadata(inTx, "u1", object{"b": 2})
+			_, err := r.UpdateUserMetadata(inTx, "u1", object{"b": 2})
 			require.NoError(t, err)
 			_, err = r.ChangeUserMetadata(inTx, "u1", func(m object) error { m["c"] = 3; return nil })
 			require.NoError(t, err)
@@ -73,15 +57,9 @@ func TestAHostThatRollsBackChangesNothing(t *testing.T) {
 			got, err := r.GetUserMetadata(inTx, "u1")
 			require.NoError(t, err)
 			require.Equal(t, object{"b": 2.0, "c": 3.0}, got)
-			if !commits {
-				require.NoError(t, tx.Rollback())
-				require.Equal(t, before, db.Dump())
-				continue
-			}
-			require.NoError(t, tx.Commit())
-			require.Equal(t, `{"b":2,"c":3}`, stored(t, db).Text)
-			require.Equal(t, 2, db.Rows("user_metadata"))
-		}
+		})
+		require.Equal(t, `{"b":2,"c":3}`, stored(t, db).Text)
+		require.Equal(t, 2, db.Rows("user_metadata"))
 	})
 }
 

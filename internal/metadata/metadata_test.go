@@ -145,29 +145,19 @@ func TestAChangeOfTheListFailsWhole(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *storetest.DB) {
 		ctx := context.Background()
-		for name, change := range map[string]func() (bool, error){
-			"add":    func() (bool, error) { return metadata.AddRequiredFactor(ctx, db.Backend, "u1", "totp") },
-			"remove": func() (bool, error) { return metadata.RemoveRequiredFactor(ctx, db.Backend, "u2", "totp") },
+		for name, change := range map[string]func(context.Context, *store.Backend, string, factor.ID) (bool, error){
+			"add": metadata.AddRequiredFactor, "remove": metadata.RemoveRequiredFactor,
 		} {
 			if name == "remove" {
-				_, err := metadata.AddRequiredFactor(ctx, db.Backend, "u2", "totp")
+				_, err := metadata.AddRequiredFactor(ctx, db.Backend, name, "totp")
 				require.NoError(t, err)
 			}
-			before := db.Dump()
-			for n := 1; ; n++ {
-				db.Probe.FailAt(n)
-				changed, err := change()
-				if !db.Probe.Failed() {
-					db.Probe.FailAt(0)
-					require.NoError(t, err)
-					require.True(t, changed)
-					require.Equal(t, 4, n, name)
-					break
-				}
-				require.ErrorIs(t, err, storetest.ErrInjected)
-				require.False(t, changed)
-				require.Equal(t, before, db.Dump(), name)
-			}
+			steps := db.FailsWhole(name, func() error {
+				changed, err := change(ctx, db.Backend, name, "totp")
+				require.Equal(t, err == nil, changed)
+				return err
+			})
+			require.Equal(t, 3, steps, "two statements and the commit")
 		}
 	})
 }
@@ -175,21 +165,18 @@ func TestAChangeOfTheListFailsWhole(t *testing.T) {
 func TestAHostThatRollsBackChangesNothing(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *storetest.DB) {
-		ctx := context.Background()
-		tx, err := db.Handle.BeginTx(ctx, nil)
-		require.NoError(t, err)
-		inTx := db.WithTx(ctx, tx)
-		for _, id := range []factor.ID{"totp", "totp", "otp-email"} {
-			_, err := metadata.AddRequiredFactor(inTx, db.Backend, "u1", id)
+		db.RollsBack(func(ctx context.Context) {
+			for _, id := range []factor.ID{"totp", "totp", "otp-email"} {
+				_, err := metadata.AddRequiredFactor(ctx, db.Backend, "u1", id)
+				require.NoError(t, err)
+			}
+			_, err := metadata.RemoveRequiredFactor(ctx, db.Backend, "u1", "totp")
 			require.NoError(t, err)
-		}
-		_, err = metadata.RemoveRequiredFactor(inTx, db.Backend, "u1", "totp")
-		require.NoError(t, err)
-		ids, err := metadata.RequiredFactors(inTx, db.Backend, "u1")
-		require.NoError(t, err)
-		require.Equal(t, []factor.ID{"otp-email"}, ids)
-		require.NoError(t, tx.Rollback())
-		require.Zero(t, db.Rows("user_metadata"))
+			ids, err := metadata.RequiredFactors(ctx, db.Backend, "u1")
+			require.NoError(t, err)
+			require.Equal(t, []factor.ID{"otp-email"}, ids)
+		})
+		require.Equal(t, `{"requiredSecondaryFactors":["otp-email"]}`, row(t, db, "u1").Supertokens)
 	})
 }
 

@@ -179,18 +179,11 @@ func TestInsertJoinsTheTransactionOfTheHost(t *testing.T) {
 func TestInsertFailsWhole(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *storetest.DB) {
-		before := db.Dump()
-		for n := 1; ; n++ {
-			db.Probe.FailAt(n)
+		steps := db.FailsWhole("insert", func() error {
 			_, err := users.Insert(context.Background(), db.Backend, password("u1", "a@example.com", 0, "public"))
-			if !db.Probe.Failed() {
-				require.NoError(t, err)
-				require.Equal(t, 4, n, "two statements and the commit")
-				return
-			}
-			require.ErrorIs(t, err, storetest.ErrInjected)
-			require.Equal(t, before, db.Dump())
-		}
+			return err
+		})
+		require.Equal(t, 3, steps, "two statements and the commit")
 	})
 }
 
