@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/stepup-auth/stepup/internal/store"
 )
@@ -31,7 +32,8 @@ FROM {p}recipe_users u CROSS JOIN {p}tenants n WHERE u.user_id = $1 AND u.recipe
 // of ctx or runs in one of its own, and is remembered only in the second case: see Keep.
 func Insert(ctx context.Context, b *store.Backend, row Row) (*Group, error) {
 	row.GroupID, row.Version = row.UserID, 1
-	row.TenantIDs = slices.Sorted(slices.Values(row.TenantIDs)) // the order of locks
+	row.TimeJoined = time.UnixMilli(row.TimeJoined.UnixMilli()).UTC() // as it will be read
+	row.TenantIDs = slices.Sorted(slices.Values(row.TenantIDs))       // the order of locks
 	err := b.Tx(ctx, func(ctx context.Context) error {
 		defer b.Forget(ctx, store.Users, store.Lists)
 		n, err := b.Exec(ctx, insertRow, row.UserID, row.RecipeID, row.TimeJoined.UnixMilli(), row.Email, row.EmailVerified, row.Phone,

@@ -89,15 +89,15 @@ func Keep(ctx context.Context, b *store.Backend, groups ...*Group) {
 // Info is what a login method is known by, each normalised; absent is "". The two parts of the third party come together.
 type Info struct{ Email, Phone, ThirdPartyID, ThirdPartyUserID string }
 
-// The last branch proves the tenant: without it nobody could tell a tenant without such users from none. The <> ” terms let a prepared plan use
-// the partial indexes.
+// The last branch proves the tenant: without it nobody could tell a tenant without such users from none. The conditions
+// that repeat those of the partial indexes let a prepared plan use them.
 var listGroups = store.SQL("user.list", `SELECT `+columns+` FROM {p}recipe_users u LEFT JOIN {p}user_tenants t ON t.user_id = u.user_id
 WHERE u.group_id IN (SELECT x.group_id FROM {p}user_tenants x WHERE x.tenant_id = $1 AND x.email = $2 AND x.email <> ''
 	UNION SELECT x.group_id FROM {p}user_tenants x WHERE x.tenant_id = $1 AND x.phone = $3 AND x.phone <> ''
 	UNION SELECT x.group_id FROM {p}user_tenants x WHERE x.tenant_id = $1 AND x.third_party_id = $4 AND x.third_party_user_id = $5
 		AND x.third_party_id <> '')
 UNION ALL SELECT '', '', FALSE, 0, '', 0, '', FALSE, '', '', '', n.tenant_id FROM {p}tenants n WHERE n.tenant_id = $1
-ORDER BY time_joined, user_id, tenant_id`)
+ORDER BY 6, 1, 12`) // time_joined, user_id, tenant_id: in SQLite the columns of a compound have no names here
 
 type listed struct {
 	groups []*Group

@@ -50,6 +50,7 @@ func (r *Recipe) createOrUpdateTenant(ctx context.Context, in CreateOrUpdateTena
 	createdAt := r.env.Now().UnixMilli()
 	err = r.env.Store.Tx(ctx, func(ctx context.Context) error {
 		defer r.env.Store.Forget(ctx, store.Facts)
+		result.CreatedNew = false // of an earlier try
 		for range maxTries {
 			var stored row
 			found, err := r.env.Store.Row(ctx, lockTenant, []any{id},
@@ -120,6 +121,7 @@ func (r *Recipe) check(in CreateOrUpdateTenantInput) (id string, change func(row
 		return "", nil, err
 	}
 	return id, func(changed row) (row, error) {
+		var err error
 		if u.FirstFactors.changed {
 			changed.firstFactors = text(u.FirstFactors.list)
 		}
@@ -175,8 +177,8 @@ func text(ids []factor.ID) *string {
 	return new(string(raw))
 }
 
-// settings are the keys of CoreConfig with their largest values; the smallest is 1.
-var settings = map[string]int64{
+// largestSettings are the keys of CoreConfig with their largest values; the smallest is 1.
+var largestSettings = map[string]int64{
 	"password_reset_token_lifetime":        1 << 53,
 	"email_verification_token_lifetime":    1 << 53,
 	"passwordless_code_lifetime":           1 << 53,
@@ -189,7 +191,7 @@ func checkSettings(config map[string]any) (canonical.Object, error) {
 		return nil, badInput("Invalid core config: %v", err)
 	}
 	for key, raw := range object {
-		largest, known := settings[key]
+		largest, known := largestSettings[key]
 		if !known {
 			return nil, badInput("Invalid core config: unknown setting %q", key)
 		}
