@@ -22,6 +22,8 @@ var programs = []struct {
 	{[]string{"mfa/storage"}, nil},
 	{[]string{"mfa/storage/sqlite"}, sqliteModules},
 	{[]string{"mfa/storage/postgres"}, postgresModules},
+	{[]string{"session"}, []string{"github.com/golang-jwt/jwt/v5", "golang.org/x/net"}},
+	{[]string{"mfa", "totp"}, []string{"github.com/golang-jwt/jwt/v5", "golang.org/x/net", "github.com/pquerna/otp", "github.com/boombuler/barcode"}},
 }
 
 var sqliteModules = []string{"modernc.org/sqlite", "modernc.org/libc", "modernc.org/mathutil", "modernc.org/memory", "golang.org/x/sys",
