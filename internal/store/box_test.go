@@ -167,10 +167,11 @@ var (
 	putProvider = store.SQL("test.provider", `INSERT INTO {p}tenant_providers (tenant_id, third_party_id, position, config)
 		VALUES ('public', 'google', 0, '{}')`)
 	rows = map[string]*store.Statement{
-		"totp_devices":            store.SQL("test.boxes.device", `SELECT user_id, device_id, '', secret_box FROM {p}totp_devices`),
-		"signing_keys":            store.SQL("test.boxes.signing", `SELECT kid, '', '', private_box FROM {p}signing_keys`),
-		"refresh_keys":            store.SQL("test.boxes.refresh", `SELECT key_id, '', '', key_box FROM {p}refresh_keys`),
-		"tenant_provider_clients": store.SQL("test.boxes.client", `SELECT tenant_id, third_party_id, client_type, secret_box FROM {p}tenant_provider_clients`),
+		"totp_devices": store.SQL("test.boxes.device", `SELECT user_id, device_id, '', secret_box FROM {p}totp_devices`),
+		"signing_keys": store.SQL("test.boxes.signing", `SELECT kid, '', '', private_box FROM {p}signing_keys`),
+		"refresh_keys": store.SQL("test.boxes.refresh", `SELECT key_id, '', '', key_box FROM {p}refresh_keys`),
+		"tenant_provider_clients": store.SQL("test.boxes.client", `SELECT tenant_id, third_party_id, client_type, secret_box
+			FROM {p}tenant_provider_clients`),
 	}
 	moveDevice = store.SQL("test.device.move", `UPDATE {p}totp_devices SET user_id = $3, secret_box = $4 WHERE device_id = $1 AND secret_box = $2`)
 )

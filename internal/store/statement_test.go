@@ -161,18 +161,14 @@ func TestErrorsNameTheStatementAndSayWhatWasViolated(t *testing.T) {
 		assert.True(t, b.IsForeignKey(err))
 		assert.False(t, b.IsUnique(err))
 
-		for _, table := range []string{"user_roles", "recipe_users"} { // unique keys of a table without row ids, and of an index
-			insert := store.SQL("test.unique", map[string]string{
-				"user_roles":   `INSERT INTO {p}roles (role) VALUES ('r')`,
-				"recipe_users": `INSERT INTO {p}signing_keys (kid, kind, algorithm, follows, created_at, public_key, private_box) VALUES ($1, 'd', 'ES256', '', 0, '', '')`,
-			}[table])
-			for i := range 2 {
-				args := []any{fmt.Sprint("k", i)}
-				if table == "user_roles" {
-					args = nil
-				}
-				_, err = b.Exec(ctx, insert, args...)
-			}
+		// The unique keys of a table without row ids, and of an index.
+		for _, insert := range []string{`INSERT INTO {p}roles (role) VALUES ($1)`, `INSERT INTO {p}refresh_keys (key_id, follows, created_at, key_box)
+			VALUES ('k' || (SELECT count(*) FROM {p}refresh_keys), $1, 0, '')`} {
+			statement := store.SQL("test.unique", insert)
+			_, err = b.Exec(ctx, statement, "once")
+			require.NoError(t, err)
+			_, err = b.Exec(ctx, statement, "once")
+			require.Error(t, err)
 			assert.True(t, b.IsUnique(err), "%v", err)
 		}
 

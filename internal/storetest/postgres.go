@@ -7,12 +7,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -21,6 +18,7 @@ var cluster struct {
 	once sync.Once
 	dsn  string
 	err  error
+	held *os.File // open for as long as this process lives
 }
 
 // PostgresDSN starts a throw-away PostgreSQL, once per test program, and skips the test where its programs are not installed. The server ends
@@ -52,10 +50,11 @@ func postgresPrograms() (string, bool) {
 }
 
 // The server runs below a shell that waits for the end of its standard input, which is a pipe of the test program: when that is gone, however it
-// went, the shell stops the server and removes its files.
+// went, the shell stops the server and removes its files. The interrupt key, which reaches the whole group, must not end the shell first.
 const supervise = `
+trap "" INT HUP
 "$1/initdb" -D "$2/data" -U test -A trust -E UTF8 --locale=C --no-sync >"$2/log" 2>&1 || exit 1
-"$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c max_connections=300 -c fsync=off -c full_page_writes=off \
+"$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c max_connections=1000 -c fsync=off -c full_page_writes=off \
 	-c synchronous_commit=off -c shared_buffers=64MB -c deadlock_timeout=1s >>"$2/log" 2>&1 &
 read _
 kill -INT $!
@@ -70,22 +69,15 @@ func startPostgres(bin string) (string, error) {
 	}
 	cmd := exec.Command("sh", "-c", supervise, "sh", bin, dir)
 	cmd.Dir = dir
-	if os.Getuid() == 0 { // PostgreSQL refuses to run as root
-		uid, gid, err := someUser()
-		if err != nil {
-			return "", err
-		}
-		if err := os.Chown(dir, uid, gid); err != nil {
-			return "", err
-		}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	if err := unprivileged(cmd, dir); err != nil {
+		return "", err
 	}
 	// A pipe of our own, not StdinPipe: nothing may close it before this process ends.
 	read, write, err := os.Pipe()
 	if err != nil {
 		return "", err
 	}
-	keepOpen = write
+	cluster.held = write
 	cmd.Stdin = read
 	if err := cmd.Start(); err != nil {
 		return "", err
@@ -116,17 +108,4 @@ func startPostgres(bin string) (string, error) {
 			}
 		}
 	}
-}
-
-var keepOpen *os.File
-
-func someUser() (uid, gid int, err error) {
-	for _, name := range []string{"postgres", "nobody"} {
-		if u, lookup := user.Lookup(name); lookup == nil {
-			uid, _ = strconv.Atoi(u.Uid)
-			gid, _ = strconv.Atoi(u.Gid)
-			return uid, gid, nil
-		}
-	}
-	return 0, 0, errors.New("no user postgres or nobody to run it as")
 }

@@ -97,7 +97,8 @@ func New(ctx context.Context, db *sql.DB, opts storage.Options) (*storage.DB, er
 			return nil, fmt.Errorf("sqlite: PRAGMA %s: %w", pragma.name, err)
 		}
 		if value == 0 {
-			return nil, fmt.Errorf("sqlite: the handle has %s off: open it with %s in its data source name, or with that of DSN", pragma.name, pragma.parameter)
+			return nil, fmt.Errorf("sqlite: the handle has %s off: open it with %s in its data source name, or with that of DSN",
+				pragma.name, pragma.parameter)
 		}
 	}
 	cfg.Dialect, cfg.Write, cfg.Lent = store.SQLite, db, true
