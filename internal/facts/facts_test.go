@@ -47,7 +47,7 @@ func TestGet(t *testing.T) {
 		ctx := context.Background()
 		fill(t, db)
 		metadata := facts.UserMetadata{HasMetadata: true, Metadata: `{"a":1}`, Supertokens: `{"requiredSecondaryFactors":["totp"]}`}
-		devices := []string{"old phone", "phone"}
+		devices := []facts.TOTPDevice{{Name: "old phone", Period: 30, Skew: 1}, {Name: "phone", Period: 30, Skew: 1}}
 		t1 := &facts.Tenant{ID: "t1", FirstFactors: []factor.ID{"b", "a"}, RequiredSecondaryFactors: []factor.ID{"totp"},
 			CoreConfig: `{"passwordless_code_lifetime":1}`}
 		for key, want := range map[[2]string]*facts.Facts{
