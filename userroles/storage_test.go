@@ -174,3 +174,39 @@ func TestParallelChanges(t *testing.T) {
 		require.Equal(t, []string{"admin"}, all)
 	})
 }
+
+// Whoever is told that a role was given or taken away has done it: as often as the one more than the other, the user has the role in the end.
+func TestParallelAddsAndRemovesOfOneRole(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, db *storetest.DB, r *instance) {
+		ctx := context.Background()
+		newRole(t, r, "admin")
+		var balance atomic.Int32
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() {
+				for n := range 10 {
+					if (i+n)%2 == 0 {
+						added, err := r.AddRoleToUser(ctx, "public", "u1", "admin")
+						if err != nil {
+							t.Error(err)
+						}
+						if !added.DidUserAlreadyHaveRole {
+							balance.Add(1)
+						}
+					} else {
+						removed, err := r.RemoveUserRole(ctx, "public", "u1", "admin")
+						if err != nil {
+							t.Error(err)
+						}
+						if removed.DidUserHaveRole {
+							balance.Add(-1)
+						}
+					}
+				}
+			})
+		}
+		wg.Wait()
+		require.Len(t, rolesOf(t, r, "public", "u1"), int(balance.Load()))
+	})
+}

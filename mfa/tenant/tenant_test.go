@@ -366,30 +366,36 @@ func TestParallelUpdates(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, db *storetest.DB, r *tenant.Recipe) {
 		ctx := context.Background()
+		updates := []tenant.Update{{FirstFactors: tenant.Only("a")}, {RequiredSecondaryFactors: tenant.Only("b")}}
+		want := tenant.Tenant{FirstFactors: list{"a"}, RequiredSecondaryFactors: list{"b"}, CoreConfig: map[string]any{}}
+		for i, key := range []string{"password_reset_token_lifetime", "email_verification_token_lifetime", "passwordless_code_lifetime"} {
+			updates = append(updates, tenant.Update{CoreConfig: map[string]any{key: i + 1}})
+			want.CoreConfig[key] = float64(i + 1)
+		}
+		const tenants = 20
 		var created atomic.Int32
 		var wg sync.WaitGroup
-		for i := range 100 {
-			wg.Go(func() {
-				result, err := r.CreateOrUpdateTenant(ctx, "t1", []tenant.Update{
-					{FirstFactors: tenant.Only("a")},
-					{RequiredSecondaryFactors: tenant.Only("b")},
-					{CoreConfig: map[string]any{"passwordless_code_lifetime": 1}},
-					{CoreConfig: map[string]any{"password_reset_token_lifetime": 2}},
-				}[i%4])
-				if err != nil {
-					t.Error(err)
-				}
-				if result.CreatedNew {
-					created.Add(1)
-				}
-			})
+		for i := range tenants {
+			for _, update := range updates {
+				wg.Go(func() {
+					result, err := r.CreateOrUpdateTenant(ctx, fmt.Sprintf("t%d", i), update)
+					if err != nil {
+						t.Error(err)
+					}
+					if result.CreatedNew {
+						created.Add(1)
+					}
+				})
+			}
 		}
 		wg.Wait()
-		require.EqualValues(t, 1, created.Load())
-		got, err := r.GetTenant(ctx, "t1")
-		require.NoError(t, err)
-		require.Equal(t, &tenant.Tenant{ID: "t1", FirstFactors: list{"a"}, RequiredSecondaryFactors: list{"b"},
-			CoreConfig: map[string]any{"passwordless_code_lifetime": 1.0, "password_reset_token_lifetime": 2.0}}, got)
+		require.EqualValues(t, tenants, created.Load())
+		for i := range tenants {
+			want.ID = fmt.Sprintf("t%d", i)
+			got, err := r.GetTenant(ctx, want.ID)
+			require.NoError(t, err)
+			require.Equal(t, &want, got)
+		}
 	})
 }
 
