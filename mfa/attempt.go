@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/stepup-auth/stepup/internal/env"
-	"github.com/stepup-auth/stepup/internal/input"
 	"github.com/stepup-auth/stepup/internal/limits"
 	"github.com/stepup-auth/stepup/mfa/factor"
 	"github.com/stepup-auth/stepup/session"
@@ -92,8 +91,8 @@ func (m *MFA) emitPasswordKnown(ctx context.Context, s *session.Session) {
 // ResetAttempts clears the counts of the user's wrong second factors, full stops included: for support staff. Waits for passwords end by themselves.
 func (m *MFA) ResetAttempts(ctx context.Context, userID string) error {
 	ctx = m.enter(ctx)
-	if problem := input.UserID("userID", userID); problem != "" {
-		return &session.BadInputError{Message: problem}
+	if err := checkUserID(userID); err != nil {
+		return err
 	}
 	if err := limits.ResetAttempts(ctx, m.env.Store, userID, m.env.Now()); err != nil {
 		return err
