@@ -31,7 +31,7 @@ func Parse(text []byte) (*Object, error) {
 	if !utf8.Valid(text) {
 		return nil, &Error{"it is not valid UTF-8"}
 	}
-	text = bytes.TrimSpace(text)
+	text = bytes.Trim(text, " \t\r\n")
 	if len(text) == 0 || text[0] != '{' || !json.Valid(text) {
 		return nil, ErrSyntax
 	}

@@ -132,7 +132,7 @@ func TestRecursiveTypes(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		`{"deviceName":"a","devicename":"b"}`, `{"formFields":[{"id":"a","value":[1,2,{"x":null}]}]}`, `{"a":"\ud83d\ude00\u0000"}`,
-		"{\"\xff\":1}", ` { "of" : { "x" : { } } } `, `{"own":"bad"}`, `{"count":1e5}`,
+		"{\"\xff\":1}", ` { "of" : { "x" : { } } } `, `{"own":"bad"}`, `{"count":1e5}`, "{} \v",
 	} {
 		f.Add(seed)
 	}

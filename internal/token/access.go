@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -186,6 +187,24 @@ func (a *Access) Custom() (canonical.Object, error) {
 		delete(custom, name)
 	}
 	return custom, nil
+}
+
+// With is the same token as if it had another payload of the application's: for one that has expired and cannot be replaced.
+func (a *Access) With(custom canonical.Object) (*Access, error) {
+	payload, err := canonical.Parse(a.Payload)
+	if err != nil {
+		return nil, err
+	}
+	for name := range payload {
+		if !IsProtected(name) {
+			delete(payload, name)
+		}
+	}
+	maps.Copy(payload, custom)
+	changed := *a
+	changed.Payload = payload.Text()
+	changed.Claims, err = payload.Map()
+	return &changed, err
 }
 
 // Session is what an access token says about its session.
