@@ -68,7 +68,7 @@ func newHandle(id, tenantID string) string {
 }
 
 // The members of the group of $1, and $1 itself: an id may have sessions without a login method.
-const ofPerson = `s.user_id IN (SELECT CAST($1 AS TEXT) UNION SELECT m.user_id FROM {p}recipe_users m
+const ofPerson = `user_id IN (SELECT CAST($1 AS TEXT) UNION SELECT m.user_id FROM {p}recipe_users m
 	WHERE m.group_id = (SELECT g.group_id FROM {p}recipe_users g WHERE g.user_id = $1))`
 
 var (
@@ -96,16 +96,17 @@ WHERE tenant_id = $1 AND session_handle = $2 AND refresh_hash = $3 AND payload =
 	setData = store.SQL("session.data", `UPDATE {p}sessions SET session_data = $3
 WHERE tenant_id = $1 AND session_handle = $2 AND expires_at > $4`)
 
+	// Without an alias: SQLite does not know one in RETURNING.
 	endedColumns = `RETURNING session_handle, tenant_id,
-	COALESCE((SELECT u.group_id FROM {p}recipe_users u WHERE u.user_id = s.user_id), s.user_id)`
-	deleteRow = store.SQL("session.delete", `DELETE FROM {p}sessions AS s WHERE s.tenant_id = $1 AND s.session_handle = $2 AND s.expires_at > $3
+	COALESCE((SELECT u.group_id FROM {p}recipe_users u WHERE u.user_id = {p}sessions.user_id), user_id)`
+	deleteRow = store.SQL("session.delete", `DELETE FROM {p}sessions WHERE tenant_id = $1 AND session_handle = $2 AND expires_at > $3
 `+endedColumns)
-	deleteOfPerson = store.SQL("session.delete.person", `DELETE FROM {p}sessions AS s WHERE `+ofPerson+`
-	AND CAST($2 AS TEXT) IN ('', s.tenant_id) AND s.expires_at > $3 `+endedColumns)
-	deleteOfMethod = store.SQL("session.delete.method", `DELETE FROM {p}sessions AS s WHERE s.user_id = $1
-	AND CAST($2 AS TEXT) IN ('', s.tenant_id) AND s.expires_at > $3 `+endedColumns)
+	deleteOfPerson = store.SQL("session.delete.person", `DELETE FROM {p}sessions WHERE `+ofPerson+`
+	AND CAST($2 AS TEXT) IN ('', tenant_id) AND expires_at > $3 `+endedColumns)
+	deleteOfMethod = store.SQL("session.delete.method", `DELETE FROM {p}sessions WHERE user_id = $1
+	AND CAST($2 AS TEXT) IN ('', tenant_id) AND expires_at > $3 `+endedColumns)
 
-	listOfPerson = store.SQL("session.list.person", `SELECT `+rowColumns+` WHERE `+ofPerson+`
+	listOfPerson = store.SQL("session.list.person", `SELECT `+rowColumns+` WHERE s.`+ofPerson+`
 	AND CAST($2 AS TEXT) IN ('', s.tenant_id) AND s.expires_at > $3 ORDER BY s.created_at DESC, s.session_handle`)
 	listOfMethod = store.SQL("session.list.method", `SELECT `+rowColumns+` WHERE s.user_id = $1
 	AND CAST($2 AS TEXT) IN ('', s.tenant_id) AND s.expires_at > $3 ORDER BY s.created_at DESC, s.session_handle`)
