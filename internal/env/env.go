@@ -118,10 +118,10 @@ func WithCredentialVersion(ctx context.Context, version int64) context.Context {
 	return context.WithValue(ctx, credentialKey{}, version)
 }
 
-// CredentialVersion returns that version; 0 asks for none.
-func CredentialVersion(ctx context.Context) int64 {
-	v, _ := ctx.Value(credentialKey{}).(int64)
-	return v
+// CredentialVersion returns that version; 0 asks for none. ok: a sign-in flow is under way, which starts over by itself when it gets ErrUserChanged.
+func CredentialVersion(ctx context.Context) (version int64, ok bool) {
+	version, ok = ctx.Value(credentialKey{}).(int64)
+	return version, ok
 }
 
 // DeveloperError is a mistake of the program whose text goes out with the 500, because clients or tests look for it.

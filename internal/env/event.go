@@ -59,6 +59,9 @@ const (
 	ReasonUnknown  = "unknown"  // no such user or device
 )
 
+// ReasonReused is that of SessionTheft events.
+const ReasonReused = "reused"
+
 // Reasons of SessionEnded events.
 const (
 	ReasonSignOut  = "sign_out"
