@@ -115,7 +115,7 @@ func TestTheClaimComesFromTheServerOnly(t *testing.T) {
 		"factorIds":          []string{"totp"}, "factorId": "totp", "userId": "x", "session": map[string]any{"v": true},
 	}
 	c := b.client()
-	for _, path := range []string{"/auth/signup", "/auth/signin", "/auth/mfa/info", "/auth/totp/device", "/auth/totp/verify", "/auth/session/refresh"} {
+	for _, path := range []string{"/auth/signup", "/auth/signin", "/auth/mfa/info", "/auth/totp/device", "/auth/totp/verify"} {
 		method := "POST"
 		if path == "/auth/mfa/info" {
 			method = "PUT"
