@@ -11,6 +11,7 @@ import (
 
 	"github.com/stepup-auth/stepup/mfa"
 	"github.com/stepup-auth/stepup/session"
+	"github.com/stepup-auth/stepup/userroles"
 )
 
 //go:embed page
@@ -24,6 +25,9 @@ func page(mux *http.ServeMux, auth *mfa.MFA) {
 	}
 	mux.Handle("GET /", secured(http.FileServerFS(static)))
 	mux.Handle("POST /become-admin", auth.Sessions().Verify(becomeAdmin(auth)))
+	// A route for one role: the claim is fetched when it is missing, and once more when it says no, since the role may have been given just now.
+	mux.Handle("GET /admin", auth.Sessions().Verify(http.HandlerFunc(adminPage),
+		userroles.UserRoleClaim.Includes("admin", session.RefetchFailedAfter(0))))
 	mux.Handle("POST /qr", auth.Sessions().VerifySession(session.VerifyOptions{
 		Skip: []session.Claim{mfa.Claim}, // a device is set up before the second factor is done
 	})(http.HandlerFunc(drawQR)))
@@ -38,6 +42,11 @@ func secured(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		next.ServeHTTP(w, r)
 	})
+}
+
+func adminPage(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	io.WriteString(w, "for administrators only\n")
 }
 
 // becomeAdmin gives the visitor the role admin. In a real application an administrator does this to somebody else.

@@ -45,7 +45,7 @@ function show(view) {
   $("sign-out").hidden = view === "welcome";
   showClaim();
   const title = $(view + "-title");
-  title.focus();
+  (view === "challenge" ? $("code") : title).focus();
   document.title = title.textContent + " · Acme";
 }
 
@@ -114,14 +114,23 @@ function welcome(up) {
 }
 
 async function home() {
-  const me = await call("GET", "/me");
-  const fact = $("protected");
-  fact.replaceChildren("The protected page says: ", Object.assign(document.createElement("strong"), { textContent: me.body.trim() }));
+  await visit("me");
+  const isAdmin = await visit("admin");
+  $("promotion").hidden = isAdmin;
   const listed = await call("GET", "/auth/totp/device/list");
   const devices = listed.body.devices.filter((d) => d.verified);
   $("devices").replaceChildren(...devices.map(deviceRow));
   $("no-devices").hidden = devices.length > 0;
   show("home");
+}
+
+// visit asks for a protected page and shows what it says.
+async function visit(page) {
+  const { status, body } = await call("GET", "/" + page);
+  const open = status === 200;
+  $(page).textContent = open ? body.trim() : `${status}: ${body.claimValidationErrors?.map((e) => e.id).join(", ") ?? "refused"}`;
+  $(page).classList.toggle("closed", !open);
+  return open;
 }
 
 function deviceRow({ name }) {
