@@ -3,11 +3,13 @@ package store_test
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/stepup-auth/stepup/internal/store"
 	"github.com/stepup-auth/stepup/internal/storetest"
 )
 
@@ -140,7 +142,9 @@ func TestALentHandleIsGivenBack(t *testing.T) {
 			db := storetest.Open(t, name)
 			put(t, t.Context(), db.Backend, "a", "1")
 			settings := db.Handle.Stats().MaxOpenConnections
+			assert.Equal(t, name == "sqlite-lent", store.Prepared(db.Backend, putText))
 			require.NoError(t, db.Backend.Close())
+			assert.False(t, store.Prepared(db.Backend, putText))
 			require.NoError(t, db.Handle.PingContext(t.Context()))
 			assert.Equal(t, settings, db.Handle.Stats().MaxOpenConnections)
 			assert.Equal(t, 1, db.Again(storetest.Keys(t, "k1")).Rows("user_metadata"))
@@ -151,4 +155,39 @@ func TestALentHandleIsGivenBack(t *testing.T) {
 	require.NoError(t, db.Backend.Close())
 	_, err := db.Backend.Exec(t.Context(), setText, "a", "1")
 	require.ErrorContains(t, err, "closed", "a handle of ours is closed")
+}
+
+// Whoever finds the file locked for longer than its busy timeout comes again.
+func TestALockedFileIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	db := storetest.Open(t, "sqlite-lent")
+	db.DSN = strings.Replace(db.DSN, "busy_timeout(10000)", "busy_timeout(1)", 1)
+	impatient := db.Again(storetest.Keys(t, "k1"))
+	for name, write := range map[string]func() error{
+		"in a transaction": func() error {
+			return impatient.Backend.Tx(t.Context(), func(ctx context.Context) error {
+				_, err := impatient.Backend.Row(ctx, count, []any{"k"})
+				return err
+			})
+		},
+		"alone": func() error {
+			_, err := impatient.Backend.Row(t.Context(), count, []any{"k"})
+			return err
+		},
+	} {
+		other := begin(t, db)
+		put(t, db.Backend.WithTx(t.Context(), other), db.Backend, name, "") // takes the lock
+		tries := 0
+		impatient.Probe.Before(func(string) {
+			if tries++; tries == 3 {
+				assert.NoError(t, other.Rollback())
+			}
+		})
+		require.NoError(t, write(), name)
+		assert.GreaterOrEqual(t, tries, 3, name)
+	}
+	var failures int
+	_, err := impatient.Backend.Row(t.Context(), count, []any{"k"}, &failures)
+	require.NoError(t, err)
+	assert.Equal(t, 3, failures)
 }

@@ -29,11 +29,6 @@ func (b *Backend) migrateOnce(ctx context.Context) error {
 	if _, err := tx.ExecContext(ctx, b.render(createMigrations)); err != nil {
 		return fmt.Errorf("storage: %w", err)
 	}
-	if b.lent && b.dialect.lentBegin != nil { // before the version is read
-		if _, err := tx.ExecContext(ctx, b.render(b.dialect.lentBegin.text)); err != nil {
-			return fmt.Errorf("storage: %w", err)
-		}
-	}
 	var version int
 	if err := tx.QueryRowContext(ctx, b.render(`SELECT COALESCE(max(version), 0) FROM {p}migrations`)).Scan(&version); err != nil {
 		return fmt.Errorf("storage: %w", err)

@@ -25,12 +25,16 @@ type fresh struct {
 	cfg               store.Config // without handle
 }
 
-// eachFresh runs the test on an empty file and in an empty corner of a PostgreSQL.
+// eachFresh runs the test on an empty file, on one that is lent, and in an empty corner of a PostgreSQL.
 func eachFresh(t *testing.T, test func(t *testing.T, f fresh)) {
-	for _, name := range []string{"sqlite", "postgres"} {
+	for _, name := range []string{"sqlite", "lent", "postgres"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := fresh{name, "sqlite", sqlite.DSN(filepath.Join(t.TempDir(), "test.db")), store.Config{Dialect: store.SQLite, Prefix: "st_"}}
+			if name == "lent" { // a file whose transactions begin deferred
+				f.dsn = strings.Replace(f.dsn, "_txlock=immediate&", "", 1)
+				f.cfg.Lent = true
+			}
 			if name == "postgres" {
 				f = fresh{name, "pgx", storetest.PostgresDSN(t), store.Config{Dialect: store.Postgres, Prefix: storetest.NewPrefix()}}
 			}
@@ -206,7 +210,7 @@ func TestTheSchemaTextMakesTheSameSchema(t *testing.T) {
 		_, err := f.open(t)
 		require.NoError(t, err)
 		other := f
-		if f.name == "sqlite" {
+		if f.name != "postgres" {
 			other.dsn = sqlite.DSN(filepath.Join(t.TempDir(), "other.db"))
 		} else {
 			other.cfg.Prefix = storetest.NewPrefix()

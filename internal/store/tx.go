@@ -162,14 +162,10 @@ func (b *Backend) once(ctx context.Context, t *txState, f func(ctx context.Conte
 	if err := t.failure(); err != nil {
 		return fmt.Errorf("storage: rolled back, since a part of the transaction failed: %w", err)
 	}
-	err = t.tx.Commit()
-	if err == nil {
-		return nil
+	if err := t.tx.Commit(); err != nil {
+		return fmt.Errorf("storage: commit: %w", because(ctx, err))
 	}
-	if !b.dialect.retryable(err) { // or the database would say that it was rolled back
-		err = commitError{because(ctx, err)}
-	}
-	return fmt.Errorf("storage: commit: %w", err)
+	return nil
 }
 
 // because names the end of ctx as the cause of an error, which drivers do not always do.
@@ -180,22 +176,15 @@ func because(ctx context.Context, err error) error {
 	return err
 }
 
-// commitError is a commit of which nobody knows whether it happened.
-type commitError struct{ error }
-
-func (e commitError) Unwrap() error { return e.error }
-
 const maxTries = 6
 
-// retry calls f again, with growing and random pauses, while the database asks for it.
+// retry calls f again, with growing and random pauses, while the database says that f had no effect since another transaction was in the way. That
+// is never said of a commit whose answer was lost.
 func (b *Backend) retry(ctx context.Context, f func() error) error {
 	pause := 10 * time.Millisecond
 	for try := 1; ; try++ {
 		err := f()
 		if err == nil || try == maxTries || !b.dialect.retryable(err) {
-			return err
-		}
-		if _, unknown := errors.AsType[commitError](err); unknown {
 			return err
 		}
 		timer := time.NewTimer(pause/2 + rand.N(pause))

@@ -327,6 +327,7 @@ func TestATransactionThatHasTheOnlyConnectionUsesNewStatements(t *testing.T) {
 				_, err = b.Row(ctx, count, []any{"a"})
 				return err
 			}))
+			assert.Equal(t, b.Dialect() == store.SQLite, store.Prepared(b, count))
 		}
 		var failures int
 		_, err := b.Row(t.Context(), count, []any{"a"}, &failures)
