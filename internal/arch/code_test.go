@@ -75,17 +75,17 @@ func undocumented(decl ast.Decl) []*ast.Ident {
 			names = append(names, decl.Name)
 		}
 	case *ast.GenDecl:
-		if decl.Doc.Text() != "" && decl.Lparen != token.NoPos && decl.Tok != token.TYPE {
-			return nil // const and var blocks may be explained as a whole
+		if decl.Doc.Text() != "" {
+			return nil
 		}
 		for _, spec := range decl.Specs {
 			switch spec := spec.(type) {
 			case *ast.TypeSpec:
-				if spec.Doc.Text() == "" && spec.Comment.Text() == "" && (decl.Lparen != token.NoPos || decl.Doc.Text() == "") {
+				if spec.Doc.Text() == "" && spec.Comment.Text() == "" {
 					names = append(names, spec.Name)
 				}
 			case *ast.ValueSpec:
-				if spec.Doc.Text() == "" && spec.Comment.Text() == "" && decl.Doc.Text() == "" {
+				if spec.Doc.Text() == "" && spec.Comment.Text() == "" {
 					names = append(names, spec.Names...)
 				}
 			}
