@@ -14,6 +14,7 @@ import (
 // LimitReachedError is {"status":"LIMIT_REACHED_ERROR","retryAfterMs":...}: the budget of wrong codes is spent.
 type LimitReachedError struct{ RetryAfter time.Duration }
 
+// Error is for logs; front ends get the wait.
 func (e *LimitReachedError) Error() string { return "too many wrong codes" }
 
 // Refusal is LIMIT_REACHED_ERROR with the wait in milliseconds.
@@ -24,6 +25,7 @@ func (e *LimitReachedError) Refusal() (string, map[string]any) {
 // WrongCodeError is {"status":"INVALID_CODE_ERROR","currentNumberOfFailedAttempts":...,"maxNumberOfFailedAttempts":...}.
 type WrongCodeError struct{ CurrentNumberOfFailedAttempts, MaxNumberOfFailedAttempts int }
 
+// Error is for logs; front ends get the counts.
 func (e *WrongCodeError) Error() string { return "wrong code" }
 
 // Refusal is INVALID_CODE_ERROR with the two counts.

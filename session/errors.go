@@ -37,6 +37,7 @@ type GeneralError struct {
 	RetryAfter time.Duration // sent in whole seconds, rounded up. 0: no limit caused it, or one that does not end by itself
 }
 
+// Error returns the message that the user sees.
 func (e *GeneralError) Error() string { return e.Message }
 
 // Refusal is GENERAL_ERROR with the message.
@@ -51,6 +52,7 @@ type BadInputError struct {
 	status  int // of a body as a whole; 0 is 400
 }
 
+// Error returns the message of the answer.
 func (e *BadInputError) Error() string { return e.Message }
 
 // UnauthorisedError is a 401 {"message":"unauthorised"}.
@@ -59,6 +61,7 @@ type UnauthorisedError struct {
 	KeepTokens bool   // do not clear the tokens of the client
 }
 
+// Error returns the message for the log.
 func (e *UnauthorisedError) Error() string { return e.Message }
 
 // TryRefreshTokenError is a 401 {"message":"try refresh token"}.
@@ -66,6 +69,7 @@ type TryRefreshTokenError struct {
 	Message string // for the log
 }
 
+// Error returns the message for the log.
 func (e *TryRefreshTokenError) Error() string { return e.Message }
 
 // TokenTheftDetectedError is a 401 {"message":"token theft detected"}: a refresh token was used again after its grace window, or an older one at
@@ -76,6 +80,7 @@ type TokenTheftDetectedError struct {
 	RecipeUserID  RecipeUserID
 }
 
+// Error is for logs; it holds no token.
 func (e *TokenTheftDetectedError) Error() string { return "token theft detected" }
 
 // InvalidClaimsError is a 403 {"message":"invalid claim","claimValidationErrors":[...]}.
@@ -87,6 +92,7 @@ type ClaimValidationError struct {
 	Reason any    `json:"reason,omitempty"`
 }
 
+// Error names the validators that refused.
 func (e *InvalidClaimsError) Error() string {
 	ids := make([]string, len(e.Errors))
 	for i, v := range e.Errors {
@@ -100,6 +106,7 @@ func (e *InvalidClaimsError) Error() string {
 // and so a 500; nothing was written.
 type ProtectedClaimError struct{ Name string }
 
+// Error names the claim.
 func (e *ProtectedClaimError) Error() string {
 	return "The user payload contains protected field " + e.Name
 }

@@ -27,6 +27,7 @@ type InvalidTOTPError struct {
 	MaxNumberOfFailedAttempts     int // when that many are reached, the next attempt is a *LimitReachedError
 }
 
+// Error is for logs; front ends get the counts.
 func (e *InvalidTOTPError) Error() string { return "invalid totp" }
 
 // Refusal is INVALID_TOTP_ERROR.

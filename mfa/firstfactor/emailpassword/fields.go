@@ -53,6 +53,7 @@ type FieldProblem struct {
 // FieldError is FIELD_ERROR: front ends show each problem under its field. Overrides of SignUpPOST may return one of their own.
 type FieldError struct{ FormFields []FieldProblem }
 
+// Error is for logs; front ends get the problems.
 func (e *FieldError) Error() string {
 	problems := make([]string, len(e.FormFields))
 	for i, p := range e.FormFields {

@@ -60,6 +60,7 @@ var (
 // makes it a *FieldError.
 type PasswordPolicyViolatedError struct{ FailureReason string }
 
+// Error is for logs; it does not hold the password.
 func (e *PasswordPolicyViolatedError) Error() string {
 	return "password policy violated: " + e.FailureReason
 }
