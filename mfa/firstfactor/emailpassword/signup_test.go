@@ -234,13 +234,14 @@ func TestSignUpInTheTransactionOfTheHost(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *storetest.DB) {
 		b := newBundle(t, db, Config{})
 		b.mustSignUp(t, me)
-		err := db.Backend.Tx(t.Context(), func(ctx context.Context) error {
-			_, err := b.SignUp(ctx, SignUpInput{Email: me, Password: password})
-			assert.ErrorIs(t, err, ErrEmailAlreadyExists)
-			_, err = b.SignUp(ctx, SignUpInput{Email: "you@example.com", Password: password})
-			return err
-		})
+		tx, err := db.Handle.BeginTx(t.Context(), nil)
 		require.NoError(t, err)
+		ctx := db.WithTx(t.Context(), tx)
+		_, err = b.SignUp(ctx, SignUpInput{Email: me, Password: password})
+		assert.ErrorIs(t, err, ErrEmailAlreadyExists)
+		_, err = b.SignUp(ctx, SignUpInput{Email: "you@example.com", Password: password})
+		require.NoError(t, err)
+		require.NoError(t, tx.Commit())
 		assert.Equal(t, []int{2, 2, 2}, []int{db.Rows("recipe_users"), db.Rows("user_tenants"), db.Rows("emailpassword_credentials")})
 		require.NoError(t, b.verify(t.Context(), "you@example.com", password))
 	})
