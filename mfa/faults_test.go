@@ -122,6 +122,7 @@ func TestApplicationCodeMayFail(t *testing.T) {
 		"policy: panic": policyOf(func(context.Context, mfa.GetMFARequirementsForAuthInput) { panic("policy bug") }),
 		"policy: nil map": policyOf(func(_ context.Context, in mfa.GetMFARequirementsForAuthInput) {
 			var m map[string]int
+			//lint:ignore SA5000 this is the mistake
 			m["x"] = len(in.TenantID)
 		}),
 		"policy: error": withPolicy(func(context.Context, mfa.GetMFARequirementsForAuthInput) (factor.Requirements, error) {

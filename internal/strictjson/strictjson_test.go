@@ -115,6 +115,7 @@ func TestRefused(t *testing.T) {
 }
 
 type recursive struct {
+	//lint:ignore U1000 the decoder follows it
 	*recursive
 	Next *recursive `json:"next"`
 	ID   string     `json:"id"`
