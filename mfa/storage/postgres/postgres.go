@@ -9,6 +9,7 @@ package postgres
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -40,6 +41,9 @@ func Open(ctx context.Context, dsn string, opts storage.Options) (*storage.DB, e
 
 // New uses the host's pool, of any driver that takes $1 parameters and gives SQLSTATE codes, and changes no setting of it. Close leaves it open.
 func New(ctx context.Context, db *sql.DB, opts storage.Options) (*storage.DB, error) {
+	if db == nil {
+		return nil, errors.New("postgres: New wants a handle, not nil")
+	}
 	cfg, err := opts.Config(store.Key{}, true)
 	if err != nil {
 		return nil, err

@@ -110,7 +110,9 @@ func TestWhatCannotBeOpenedIsSaidWithoutThePassword(t *testing.T) {
 	}
 	_, err := postgres.Open(t.Context(), "host=/nonexistent", storage.Options{})
 	require.ErrorContains(t, err, "storage: Options.Keys is not set")
-	_, err = postgres.New(t.Context(), nil, storage.Options{})
+	_, err = postgres.New(t.Context(), nil, options())
+	require.EqualError(t, err, "postgres: New wants a handle, not nil")
+	_, err = postgres.New(t.Context(), &sql.DB{}, storage.Options{})
 	require.ErrorContains(t, err, "storage: Options.Keys is not set")
 }
 

@@ -84,6 +84,9 @@ func pool(dsn string, size int) (*sql.DB, error) {
 // setting of it, and Close leaves it open. Transactions of the library then begin with a write that changes nothing, since such a handle may begin
 // them deferred.
 func New(ctx context.Context, db *sql.DB, opts storage.Options) (*storage.DB, error) {
+	if db == nil {
+		return nil, errors.New("sqlite: New wants a handle, not nil")
+	}
 	cfg, err := opts.Config(store.Key{}, true)
 	if err != nil {
 		return nil, err

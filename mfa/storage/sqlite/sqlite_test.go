@@ -194,7 +194,9 @@ func TestALentHandleIsChecked(t *testing.T) {
 		require.NoError(t, db.Close())
 		require.NoError(t, handle.PingContext(t.Context()), "the handle is the host's")
 	}
-	_, err := sqlite.New(t.Context(), lent(t, sqlite.DSN(path)), storage.Options{})
+	_, err := sqlite.New(t.Context(), nil, options)
+	require.EqualError(t, err, "sqlite: New wants a handle, not nil")
+	_, err = sqlite.New(t.Context(), lent(t, sqlite.DSN(path)), storage.Options{})
 	require.ErrorContains(t, err, "storage: Options.Keys is not set")
 	closed := lent(t, sqlite.DSN(path))
 	require.NoError(t, closed.Close())
