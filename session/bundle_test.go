@@ -279,3 +279,10 @@ func app(b *bundle, in session.NewSession) http.Handler {
 	})))
 	return b.Middleware(mux)
 }
+
+func decodeJSON(t testing.TB, text string) map[string]any {
+	t.Helper()
+	var m map[string]any
+	require.NoError(t, json.Unmarshal([]byte(text), &m))
+	return m
+}
