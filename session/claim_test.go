@@ -74,8 +74,8 @@ func TestValidators(t *testing.T) {
 		"the default's age":    {aged.IsTrue(), map[string]any{"flag": entry(true, time.Hour)}, `{"message":"expired","ageInSeconds":3600,"maxAgeInSeconds":60}`, true},
 		"another age":          {aged.IsTrue(session.MaxAge(2 * time.Hour)), map[string]any{"flag": entry(true, time.Hour)}, "", false},
 		"any age":              {aged.IsTrue(session.MaxAge(math.MaxInt64)), map[string]any{"flag": entry(true, 1000*time.Hour)}, "", false},
-		"failed a while ago":   {flag.IsTrue(session.RefetchFailedAfter(time.Minute)), map[string]any{"flag": entry(false, time.Minute+1e6)}, `{"message":"wrong value","expectedValue":true,"actualValue":false}`, true},
-		"failed just now":      {flag.IsTrue(session.RefetchFailedAfter(time.Minute)), map[string]any{"flag": entry(false, time.Minute)}, `{"message":"wrong value","expectedValue":true,"actualValue":false}`, false},
+		"failed a while ago":   {flag.IsTrue(session.RefetchFailedAfter(time.Minute)), map[string]any{"flag": entry(false, time.Minute)}, `{"message":"wrong value","expectedValue":true,"actualValue":false}`, true},
+		"failed just now":      {flag.IsTrue(session.RefetchFailedAfter(time.Minute)), map[string]any{"flag": entry(false, time.Minute-1e6)}, `{"message":"wrong value","expectedValue":true,"actualValue":false}`, false},
 		"passed a while ago":   {flag.IsTrue(session.RefetchFailedAfter(0)), map[string]any{"flag": entry(true, time.Hour)}, "", false},
 	} {
 		ctx := ctxAt(t, noon)

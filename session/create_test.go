@@ -88,6 +88,10 @@ func TestCookies(t *testing.T) {
 			session.AppInfo{AppName: "Acme", APIDomain: "localhost:3001", WebsiteDomain: "localhost:3000"}, session.Config{},
 			"", http.SameSiteLaxMode, false, "/",
 		},
+		"in an iframe": {
+			session.AppInfo{AppName: "Acme", APIDomain: "https://api.acme.example", WebsiteDomain: "https://acme.test"},
+			session.Config{PartitionedCookies: true}, "", http.SameSiteNoneMode, true, "/",
+		},
 		"chosen": {
 			acme,
 			session.Config{CookieDomain: ".Acme.example", CookieSameSite: http.SameSiteStrictMode, InsecureCookies: true, AccessTokenPath: "/api"},
@@ -106,6 +110,7 @@ func TestCookies(t *testing.T) {
 				assert.Equal(t, c.secure, cookie.Secure)
 				assert.Equal(t, c.same, cookie.SameSite)
 				assert.Equal(t, c.domain, cookie.Domain)
+				assert.Equal(t, name == "in an iframe", cookie.Partitioned)
 				assert.Regexp(t, `^[A-Za-z0-9._-]+$`, cookie.Value)
 				path, life := c.path, year
 				if cookie.Name == "sRefreshToken" {

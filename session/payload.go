@@ -201,7 +201,6 @@ type change struct {
 	ask    question
 	asked  map[string]any   // the first answer
 	base   canonical.Object // what it was asked about
-	user   string           // of the person, for a change by handle
 	info   *Information
 
 	stored canonical.Object // what was written

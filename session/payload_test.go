@@ -32,7 +32,7 @@ func TestMergeIntoAccessTokenPayload(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *storetest.DB) {
 		b := newBundle(t, db, setup{})
 		s, err := b.CreateNewSessionWithoutRequestResponse(t.Context(), session.NewSession{
-			RecipeUserID: "user-1", AccessTokenPayload: map[string]any{"digits": json.Number("1.50"), "big": 9007199254740993, "gone": 1, "nested": map[string]any{"a": 1}},
+			RecipeUserID: "user-1", AccessTokenPayload: map[string]any{"digits": json.Number("1.50"), "big": int64(9007199254740993), "gone": 1, "nested": map[string]any{"a": 1}},
 		})
 		require.NoError(t, err)
 		before := s.AllSessionTokensDangerously()

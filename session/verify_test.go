@@ -366,8 +366,9 @@ func TestCheckDatabase(t *testing.T) {
 		res = serve(handler, request("GET", "/strict", "sAccessToken="+old, ""))
 		require.Equal(t, tryRefreshToken, text(t, res), "two refreshes later it belongs to nobody")
 
-		stolen := c.cookies["sAccessToken"]
+		stolen, refresh := c.cookies["sAccessToken"], c.cookies["sRefreshToken"]
 		c.call("POST", "/auth/signout", "")
+		require.Equal(t, http.StatusUnauthorized, serve(handler, request("POST", "/auth/session/refresh", "sRefreshToken="+refresh, "")).StatusCode)
 		require.Equal(t, http.StatusOK, serve(handler, request("GET", "/me", "sAccessToken="+stolen, "")).StatusCode)
 		res = serve(handler, request("GET", "/strict", "sAccessToken="+stolen, ""))
 		require.Equal(t, unauthorised, text(t, res))
