@@ -23,7 +23,7 @@ func originalGetSession(t testing.TB, b *setup) func(context.Context, session.Ge
 
 var payload = map[string]any{
 	"st-mfa":  map[string]any{"c": map[string]any{"emailpassword": 1772366400, "totp": 1772366410}, "v": true},
-	"st-role": map[string]any{"v": []string{"admin", "staff"}, "t": 1772366400000},
+	"st-role": map[string]any{"v": []string{"admin", "staff"}, "t": int64(1772366400000)},
 }
 
 // At most 3 µs and 5 allocations.

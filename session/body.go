@@ -84,7 +84,7 @@ func readBody(req *http.Request, limit int64) ([]byte, error) {
 		return nil, &BadInputError{Message: "API input error: a body with a Content-Encoding is not read", status: http.StatusUnsupportedMediaType}
 	}
 	if _, parameters, err := mime.ParseMediaType(req.Header.Get("Content-Type")); err == nil {
-		if charset := strings.ToLower(parameters["charset"]); charset != "" && !strings.HasPrefix(charset, "utf-") {
+		if charset := strings.ToLower(parameters["charset"]); charset != "" && charset != "utf-8" && charset != "utf8" {
 			return nil, &BadInputError{Message: invalidJSON}
 		}
 	}

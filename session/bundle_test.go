@@ -41,19 +41,19 @@ func (c *clock) Add(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// log is where the logger of a bundle writes.
-type log struct {
+// logbook is where the logger of a bundle writes.
+type logbook struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (l *log) Write(b []byte) (int, error) {
+func (l *logbook) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.Write(b)
 }
 
-func (l *log) String() string {
+func (l *logbook) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.String()
@@ -66,7 +66,7 @@ type bundle struct {
 	db    *storetest.DB
 	env   *env.Env
 	clock *clock
-	log   *log
+	log   *logbook
 
 	mu     sync.Mutex
 	events []env.Event
@@ -103,7 +103,7 @@ func tryBundle(t testing.TB, db *storetest.DB, s setup) (*bundle, error) {
 	if s.clock == nil {
 		s.clock = newClock()
 	}
-	b := &bundle{t: t, db: db, clock: s.clock, log: &log{}}
+	b := &bundle{t: t, db: db, clock: s.clock, log: &logbook{}}
 	b.env = &env.Env{
 		Store: db.Backend, Clock: b.clock.Now, Random: randomReader{},
 		Logger:     slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -278,4 +278,11 @@ func app(b *bundle, in session.NewSession) http.Handler {
 		io.WriteString(w, session.FromContext(r.Context()).UserID())
 	})))
 	return b.Middleware(mux)
+}
+
+func decodeJSON(t testing.TB, text string) map[string]any {
+	t.Helper()
+	var m map[string]any
+	require.NoError(t, json.Unmarshal([]byte(text), &m))
+	return m
 }

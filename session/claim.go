@@ -230,8 +230,8 @@ func MaxAge(d time.Duration) ValidatorOption {
 	return ValidatorOption{func(o *validatorOptions) { o.maxAge, o.hasMaxAge = d, d != math.MaxInt64 }}
 }
 
-// RefetchFailedAfter makes the validator fetch a value anew that fails its test and is older than d, so that what was granted meanwhile shows at
-// once and not with the next refresh. Without it such a value is refused as it is.
+// RefetchFailedAfter makes the validator fetch a value anew that fails its test and is at least as old as d, so that what was granted meanwhile shows
+// at once and not with the next refresh. Without it such a value is refused as it is.
 func RefetchFailedAfter(d time.Duration) ValidatorOption {
 	return ValidatorOption{func(o *validatorOptions) { o.refetchFailedAfter, o.refetchesFailed = d, true }}
 }
@@ -259,7 +259,7 @@ func (c *claimBase[T]) validator(claim Claim, opts []ValidatorOption, expected e
 		ShouldRefetch: func(ctx context.Context, payload map[string]any) bool {
 			raw, set, ok := c.stored(payload)
 			age := now(ctx).Sub(set)
-			return !ok || o.hasMaxAge && age > o.maxAge || o.refetchesFailed && age > o.refetchFailedAfter && !test(raw)
+			return !ok || o.hasMaxAge && age > o.maxAge || o.refetchesFailed && age >= o.refetchFailedAfter && !test(raw)
 		},
 		Validate: func(ctx context.Context, payload map[string]any) (ClaimValidationResult, error) {
 			raw, set, ok := c.stored(payload)

@@ -161,30 +161,23 @@ type creation struct {
 type creationKey struct{}
 
 func (r *Recipe) createFor(ctx context.Context, in NewSession, user env.User) (*Session, error) {
-	payload, err := privateCopy("AccessTokenPayload", in.AccessTokenPayload)
-	if err != nil {
+	var t texts
+	var err error
+	var payload, data map[string]any
+	if payload, t.payload, err = privateCopy("AccessTokenPayload", in.AccessTokenPayload); err != nil {
 		return nil, err
 	}
 	maps.DeleteFunc(payload, func(name string, _ any) bool { return isProtected(name) })
-	data, err := privateCopy("SessionDataInDatabase", in.SessionDataInDatabase)
-	if err != nil {
+	if data, t.data, err = privateCopy("SessionDataInDatabase", in.SessionDataInDatabase); err != nil {
 		return nil, err
 	}
 	if payload, err = r.buildClaims(ctx, payload, user.ID, in.RecipeUserID, in.TenantID); err != nil {
 		return nil, err
 	}
-	return r.functions.CreateNewSession(context.WithValue(ctx, creationKey{}, creation{in.RecipeUserID, user}), CreateNewSessionInput{
+	ctx = context.WithValue(withTexts(ctx, t), creationKey{}, creation{in.RecipeUserID, user})
+	return r.functions.CreateNewSession(ctx, CreateNewSessionInput{
 		UserID: user.ID, RecipeUserID: in.RecipeUserID, TenantID: in.TenantID, AccessTokenPayload: payload, SessionDataInDatabase: data,
 	})
-}
-
-// privateCopy is a map of the host's as it will come back from JSON.
-func privateCopy(field string, m map[string]any) (map[string]any, error) {
-	object, err := canonical.Of(m)
-	if err != nil {
-		return nil, &BadInputError{Message: field + ": " + err.Error()}
-	}
-	return object.Map()
 }
 
 // buildClaims adds the claims of the configuration, each of which sees those before it.
@@ -225,11 +218,11 @@ func (r *Recipe) createNewSession(ctx context.Context, in CreateNewSessionInput)
 		known = creation{in.RecipeUserID, user}
 	}
 	now := r.env.Now()
-	custom, err := customObject(in.AccessTokenPayload)
+	custom, err := customObject(originalPayload(ctx, in.AccessTokenPayload))
 	if err != nil {
 		return nil, err
 	}
-	data, err := dataText(in.SessionDataInDatabase)
+	data, err := dataText(originalData(ctx, in.SessionDataInDatabase))
 	if err != nil {
 		return nil, err
 	}

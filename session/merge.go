@@ -24,7 +24,7 @@ func (r *Recipe) regenerateAccessToken(ctx context.Context, in RegenerateAccessT
 	if err != nil {
 		return none, err
 	}
-	given, err := customObject(in.NewAccessTokenPayload)
+	given, err := customObject(originalPayload(ctx, in.NewAccessTokenPayload))
 	if err != nil {
 		return none, err
 	}
@@ -122,7 +122,8 @@ func (r *Recipe) mergeIntoAccessTokenPayload(ctx context.Context, in MergeIntoAc
 	if err != nil {
 		return err
 	}
-	update := in.Update
+	given := originalPayload(ctx, in.Update)
+	update := given
 	for range maxTries {
 		next, err := apply(base, update)
 		if err != nil {
@@ -146,7 +147,7 @@ func (r *Recipe) mergeIntoAccessTokenPayload(ctx context.Context, in MergeIntoAc
 			return err
 		}
 		if c != nil {
-			if update, err = c.again(ctx, stored, base, in.Update); err != nil {
+			if update, err = c.again(ctx, stored, base, given); err != nil {
 				return err
 			}
 		}
@@ -188,21 +189,13 @@ func (r *Recipe) changePayload(ctx context.Context, handle string, ask question)
 	if err := refuseProtected(update); err != nil {
 		return err
 	}
-	asked, err := privateUpdate(update)
+	asked, written, err := privateCopy("Update", update)
 	if err != nil {
 		return err
 	}
 	c := &change{handle: handle, ask: ask, asked: update, info: info}
-	return r.functions.MergeIntoAccessTokenPayload(context.WithValue(ctx, changeKey{}, c), MergeIntoAccessTokenPayloadInput{handle, asked})
-}
-
-// privateUpdate is a copy of an update as it will come back from JSON.
-func privateUpdate(update map[string]any) (map[string]any, error) {
-	object, err := canonical.Of(update)
-	if err != nil {
-		return nil, &BadInputError{Message: "Update: " + err.Error()}
-	}
-	return object.Map()
+	ctx = context.WithValue(withTexts(ctx, texts{payload: written}), changeKey{}, c)
+	return r.functions.MergeIntoAccessTokenPayload(ctx, MergeIntoAccessTokenPayloadInput{handle, asked})
 }
 
 // whole is the stored payload as claims see one.

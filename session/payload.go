@@ -13,6 +13,46 @@ import (
 
 func isProtected(name string) bool { return token.IsProtected(name) }
 
+// texts are what the host gave to a call, before the table got it as maps: in these every number is a float64.
+type texts struct{ payload, data canonical.Object }
+
+type textsKey struct{}
+
+func withTexts(ctx context.Context, t texts) context.Context {
+	return context.WithValue(ctx, textsKey{}, t)
+}
+
+// restored gives numbers back the digits that the host wrote, where no override has changed the value.
+func restored(given map[string]any, texts canonical.Object) map[string]any {
+	digits := maps.Clone(given)
+	for key, value := range given {
+		if text, ok := texts[key]; ok && sameAnswer(text, value) {
+			digits[key] = text
+		}
+	}
+	return digits
+}
+
+func originalPayload(ctx context.Context, given map[string]any) map[string]any {
+	t, _ := ctx.Value(textsKey{}).(texts)
+	return restored(given, t.payload)
+}
+
+func originalData(ctx context.Context, given map[string]any) map[string]any {
+	t, _ := ctx.Value(textsKey{}).(texts)
+	return restored(given, t.data)
+}
+
+// privateCopy is a map of the host's as it will come back from JSON, and its texts.
+func privateCopy(field string, m map[string]any) (map[string]any, canonical.Object, error) {
+	object, err := canonical.Of(m)
+	if err != nil {
+		return nil, nil, &BadInputError{Message: field + ": " + err.Error()}
+	}
+	private, err := object.Map()
+	return private, object, err
+}
+
 // customObject is a payload of the application's, which names none of the token's own claims.
 func customObject(payload map[string]any) (canonical.Object, error) {
 	if err := refuseProtected(payload); err != nil {
@@ -161,7 +201,6 @@ type change struct {
 	ask    question
 	asked  map[string]any   // the first answer
 	base   canonical.Object // what it was asked about
-	user   string           // of the person, for a change by handle
 	info   *Information
 
 	stored canonical.Object // what was written

@@ -147,12 +147,12 @@ func (r *Recipe) verifySession(_ context.Context, in VerifySessionInput) (*Sessi
 
 // CreateJWT signs a payload of the application's for others to verify, by the keys of GetJWKS. It is never taken for an access token.
 func (r *Recipe) CreateJWT(ctx context.Context, in CreateJWTInput) (string, error) {
-	private, err := privateCopy("Payload", in.Payload)
+	private, written, err := privateCopy("Payload", in.Payload)
 	if err != nil {
 		return "", err
 	}
 	in.Payload = private
-	return r.functions.CreateJWT(r.env.Bind(ctx), in)
+	return r.functions.CreateJWT(withTexts(r.env.Bind(ctx), texts{payload: written}), in)
 }
 
 const defaultJWTValidity = 3_153_600_000 * time.Second // 100 years
@@ -164,7 +164,7 @@ func (r *Recipe) createJWT(ctx context.Context, in CreateJWTInput) (string, erro
 		return "", errors.New("session: CreateJWT: Validity must be at least one second")
 	}
 	now := r.env.Now()
-	payload, err := canonical.Of(in.Payload)
+	payload, err := canonical.Of(originalPayload(ctx, in.Payload))
 	if err != nil {
 		return "", &BadInputError{Message: "Payload: " + err.Error()}
 	}

@@ -188,11 +188,12 @@ func (r *Recipe) getSessionInformation(ctx context.Context, in GetSessionInforma
 
 // UpdateSessionDataInDatabase replaces the data that only the server sees; nil is an empty object. Gone: ErrSessionDoesNotExist.
 func (r *Recipe) UpdateSessionDataInDatabase(ctx context.Context, handle string, data map[string]any) error {
-	private, err := privateCopy("NewData", data)
+	private, written, err := privateCopy("NewData", data)
 	if err != nil {
 		return err
 	}
-	return r.functions.UpdateSessionDataInDatabase(r.env.Bind(ctx), UpdateSessionDataInDatabaseInput{handle, private})
+	ctx = withTexts(r.env.Bind(ctx), texts{data: written})
+	return r.functions.UpdateSessionDataInDatabase(ctx, UpdateSessionDataInDatabaseInput{handle, private})
 }
 
 // updateSessionDataInDatabase is the default of Functions.UpdateSessionDataInDatabase.
@@ -200,7 +201,7 @@ func (r *Recipe) updateSessionDataInDatabase(ctx context.Context, in UpdateSessi
 	if problem := input.Text("SessionHandle", in.SessionHandle); problem != "" {
 		return &BadInputError{Message: problem}
 	}
-	data, err := dataText(in.NewData)
+	data, err := dataText(originalData(ctx, in.NewData))
 	if err != nil {
 		return err
 	}
@@ -217,11 +218,12 @@ func (r *Recipe) MergeIntoAccessTokenPayload(ctx context.Context, handle string,
 	if err := refuseProtected(update); err != nil {
 		return err
 	}
-	private, err := privateUpdate(update)
+	private, written, err := privateCopy("Update", update)
 	if err != nil {
 		return err
 	}
-	return r.functions.MergeIntoAccessTokenPayload(r.env.Bind(ctx), MergeIntoAccessTokenPayloadInput{handle, private})
+	ctx = withTexts(r.env.Bind(ctx), texts{payload: written})
+	return r.functions.MergeIntoAccessTokenPayload(ctx, MergeIntoAccessTokenPayloadInput{handle, private})
 }
 
 // RegenerateAccessToken replaces the payload of the token's session. MergeIntoAccessTokenPayload is safe beside other changes, this is not.

@@ -138,7 +138,7 @@ func (r *Recipe) newCookie(req *http.Request, t TokenType) (*http.Cookie, error)
 	}
 	return &http.Cookie{
 		Name: r.cookieName(req, t), Domain: r.cfg.CookieDomain, Path: path, HttpOnly: true, Secure: !r.cfg.InsecureCookies,
-		SameSite: sameSite, Partitioned: r.cfg.PartitionedCookies,
+		SameSite: sameSite, Partitioned: r.cfg.PartitionedCookies && !r.cfg.InsecureCookies, // browsers want both
 	}, nil
 }
 

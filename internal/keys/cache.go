@@ -97,12 +97,12 @@ func first[K any](keys []K, wanted func(K) bool) (key K, ok bool) {
 }
 
 // next chooses among the times at which keys were made, the newest first, the one to use. It is the newest; but one that not everybody can know yet
-// lets its predecessor go on, while that is in its time. due: a new one must be made, since there is none or the newest ends soon.
-func next(created []time.Time, now time.Time, interval time.Duration) (use int, due bool) {
+// lets its predecessor go on, unless that is older than longest. due: a new one must be made, since there is none or the newest ends soon.
+func next(created []time.Time, now time.Time, interval, longest time.Duration) (use int, due bool) {
 	if len(created) == 0 || now.Add(Overlap).After(created[0].Add(interval)) {
 		due = true
 	}
-	if len(created) > 1 && now.Before(created[0].Add(Overlap)) && now.Before(created[1].Add(interval)) {
+	if len(created) > 1 && now.Before(created[0].Add(Overlap)) && now.Before(created[1].Add(longest)) {
 		use = 1
 	}
 	return use, due

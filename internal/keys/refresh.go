@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"math"
 	"strconv"
 	"time"
 
@@ -87,7 +88,7 @@ func (r *Refresh) Current(ctx context.Context, now time.Time) (token.RefreshKey,
 		for i, k := range all {
 			created[i] = k.created
 		}
-		use, due := next(created, now, r.cfg.Interval)
+		use, due := next(created, now, r.cfg.Interval, math.MaxInt64)
 		if !due {
 			return all[use].RefreshKey, nil
 		}

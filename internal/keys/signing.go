@@ -144,7 +144,7 @@ func (s *Signing) choose(ours []*signingKey, now time.Time, isStatic bool) (use 
 	for i, k := range ours {
 		created[i] = k.Created
 	}
-	return next(created, now, s.cfg.Interval)
+	return next(created, now, s.cfg.Interval, s.cfg.Interval)
 }
 
 // make writes a key that follows the newest one. When another process was first, theirs is read afterwards.

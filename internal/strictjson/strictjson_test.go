@@ -114,16 +114,16 @@ func TestRefused(t *testing.T) {
 	require.ErrorContains(t, decode(`{"formFields":[{"id":1}]}`, &body{}), "formFields.id")
 }
 
-type recursive struct {
-	//lint:ignore U1000 the decoder follows it
-	*recursive
-	Next *recursive `json:"next"`
+// Recursive embeds and holds itself.
+type Recursive struct {
+	*Recursive
+	Next *Recursive `json:"next"`
 	ID   string     `json:"id"`
 }
 
 func TestRecursiveTypes(t *testing.T) {
 	t.Parallel()
-	var v recursive
+	var v Recursive
 	require.NoError(t, decode(`{"id":"a","ID":"x","next":{"id":"b","Id":"x"}}`, &v))
 	assert.Equal(t, "a", v.ID)
 	assert.Equal(t, "b", v.Next.ID)
