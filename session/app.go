@@ -50,6 +50,9 @@ type App struct {
 	Random  io.Reader        // default crypto/rand.Reader
 }
 
+// signingAlgorithm is that of new signing keys; a key keeps its own for life.
+const signingAlgorithm = token.ES256
+
 // New makes a session recipe that stands alone, for a host without MFA: mfa.New makes its own. It validates the whole configuration, reports every
 // mistake at once, each naming its field, and makes the first keys.
 func New(ctx context.Context, app App, cfg Config) (*Recipe, error) {
@@ -92,7 +95,7 @@ func Attach(ctx context.Context, e *env.Env, info AppInfo, cfg Config) (*Recipe,
 		return nil, errors.Join(errs...)
 	}
 	keyConfig := keys.Config{
-		Store: e.Store, Log: e.Logger, Random: e.Random, Algorithm: token.ES256,
+		Store: e.Store, Log: e.Logger, Random: e.Random, Algorithm: signingAlgorithm,
 		Interval: cfg.SigningKeyInterval, AccessValidity: cfg.AccessTokenValidity, RefreshValidity: cfg.RefreshTokenValidity,
 	}
 	r.signing, r.refreshKeys = keys.NewSigning(keyConfig), keys.NewRefresh(keyConfig)

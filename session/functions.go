@@ -1,14 +1,9 @@
 package session
 
-import (
-	"context"
-	"time"
-
-	"github.com/stepup-auth/stepup/internal/canonical"
-)
+import "context"
 
 // Override changes the tables. Each function gets the original by value and changes the table through the pointer. A call of original.F reaches the
-// default; whatever is put into the table is what the library itself calls.
+// default; whatever is put into the table is what the library itself calls. Maps in inputs are private copies and not nil.
 type Override struct {
 	Functions func(original Functions, functions *Functions)
 	APIs      func(original APIs, apis *APIs)
@@ -70,129 +65,4 @@ type APIs struct {
 	GetOpenIDDiscoveryConfigurationGET func(ctx context.Context, in GetOpenIDDiscoveryConfigurationGETInput) (map[string]any, error)
 	// VerifySession has no route: it is what the VerifySession middleware calls. It must not be nil.
 	VerifySession func(ctx context.Context, in VerifySessionInput) (*Session, error)
-}
-
-// The inputs and results of Functions and APIs. Maps in inputs are private copies and not nil.
-type (
-	CreateNewSessionInput struct {
-		UserID                string // the person's
-		RecipeUserID          RecipeUserID
-		TenantID              string
-		AccessTokenPayload    map[string]any
-		SessionDataInDatabase map[string]any
-	}
-	GetGlobalClaimValidatorsInput struct {
-		UserID                             string
-		RecipeUserID                       RecipeUserID
-		TenantID                           string
-		ClaimValidatorsAddedByOtherRecipes []ClaimValidator // those of the configuration among them
-	}
-	GetSessionInput struct {
-		AccessToken string
-		// Options: of a call that comes from a request, the checks that need it have been made, and AntiCSRFCheck is false. There is no request to look at
-		// here, so a check that is asked for is an error unless Config.AntiCSRF is NONE.
-		Options VerifyOptions
-	}
-	RefreshSessionInput struct {
-		RefreshToken string
-		// DisableAntiCSRF says that the caller made the check that Config.AntiCSRF VIA_CUSTOM_HEADER asks for, or that the token did not come in a cookie.
-		// Without it that setting makes the call an error, since there is no request to look at.
-		DisableAntiCSRF bool
-	}
-	GetSessionInformationInput struct{ SessionHandle string }
-	RevokeSessionInput         struct{ SessionHandle string }
-	// GetAllSessionHandlesForUserInput: the zero values of the last two leave no session out.
-	GetAllSessionHandlesForUserInput struct {
-		UserID              string // of a person, or of one of their login methods
-		OnlyThisLoginMethod bool   // leaves out the sessions of linked accounts
-		OnlyTenantID        string // "": all tenants
-	}
-	// RevokeAllSessionsForUserInput is alike: a forgotten field revokes too much, never too little.
-	RevokeAllSessionsForUserInput struct {
-		UserID              string
-		OnlyThisLoginMethod bool
-		OnlyTenantID        string
-	}
-	RevokeMultipleSessionsInput      struct{ SessionHandles []string }
-	UpdateSessionDataInDatabaseInput struct {
-		SessionHandle string
-		NewData       map[string]any
-	}
-	MergeIntoAccessTokenPayloadInput struct {
-		SessionHandle string
-		Update        map[string]any // nil values delete; a protected name is a *ProtectedClaimError
-	}
-	RegenerateAccessTokenInput struct {
-		AccessToken           string         // its signature is checked, its expiry is not
-		NewAccessTokenPayload map[string]any // replaces the stored payload; nil is an empty one
-	}
-	RegenerateAccessTokenResult struct {
-		AccessToken string // "" when the given token has expired: the payload is stored, the next refresh shows it
-		Expiry      time.Time
-	}
-	ValidateClaimsInput struct {
-		UserID             string
-		RecipeUserID       RecipeUserID
-		AccessTokenPayload map[string]any // shared: not to be changed
-		ClaimValidators    []ClaimValidator
-	}
-	ValidateClaimsResult struct {
-		InvalidClaims            []ClaimValidationError // in the order of the validators
-		AccessTokenPayloadUpdate map[string]any         // the whole new payload; nil: nothing was fetched that changes it
-	}
-	FetchAndSetClaimInput struct {
-		SessionHandle string
-		Claim         Claim
-	}
-	GetClaimValueInput struct {
-		SessionHandle string
-		Claim         Claim
-	}
-	RemoveClaimInput struct {
-		SessionHandle string
-		Claim         Claim
-	}
-	SetClaimValueInput struct {
-		SessionHandle string
-		Claim         Claim
-		Value         any
-	}
-	CreateJWTInput struct {
-		Payload              map[string]any // iat and exp are set by the library; iss unless it is given
-		Validity             time.Duration  // in whole seconds; default 100 years
-		UseDynamicSigningKey bool           // one that rotates: the token must be verified before its key is gone
-	}
-	GetJWKSInput                         struct{}
-	GetOpenIDDiscoveryConfigurationInput struct{}
-	// JWKS is a set of public keys (RFC 7517).
-	JWKS struct {
-		Keys     []map[string]any `json:"keys"`
-		Validity time.Duration    `json:"-"` // for Cache-Control; 0: none
-	}
-	RefreshPOSTInput struct{ Options APIOptions }
-	SignOutPOSTInput struct {
-		Session *Session
-		Options APIOptions
-	}
-	GetJWKSGETInput                         struct{ Options APIOptions }
-	GetOpenIDDiscoveryConfigurationGETInput struct{ Options APIOptions }
-	VerifySessionInput                      struct {
-		VerifyOptions VerifyOptions
-		Options       APIOptions
-	}
-)
-
-// Information is a session as it stands in storage.
-type Information struct {
-	SessionHandle                    string
-	UserID                           string // the person's, looked up now
-	RecipeUserID                     RecipeUserID
-	TenantID                         string
-	TimeCreated                      time.Time
-	Expiry                           time.Time // of the refresh token
-	SessionDataInDatabase            map[string]any
-	CustomClaimsInAccessTokenPayload map[string]any // without the claims that belong to the token
-
-	stored canonical.Object // the payload with the texts of its row; nil where an override made the value
-	static bool             // the kind of key that signs
 }

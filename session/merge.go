@@ -89,7 +89,7 @@ func (r *Recipe) regenerateAccessToken(ctx context.Context, in RegenerateAccessT
 // checkPayload refuses a payload that the next token could not carry.
 func (r *Recipe) checkPayload(ctx context.Context, userID, recipeUserID, tenantID, handle string, custom canonical.Object) error {
 	now := r.env.Now()
-	access, front, err := token.AccessSizes(token.ES256, longestKeyID, token.Session{
+	access, front, err := token.AccessSizes(signingAlgorithm, longestKeyID, token.Session{
 		UserID: userID, RecipeUserID: recipeUserID, TenantID: tenantID, Handle: handle, RefreshHash1: token.Hash1(""), Issuer: r.issuer,
 		IssuedAt: now, Expiry: now, Custom: custom,
 	})

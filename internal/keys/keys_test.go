@@ -92,6 +92,20 @@ func TestSigningKeysRotate(t *testing.T) {
 	})
 }
 
+func TestKeysOfALaterRelease(t *testing.T) {
+	t.Parallel()
+	db := storetest.Open(t, "memory")
+	_, err := db.Backend.Query(t.Context(), `INSERT INTO {p}signing_keys (kid, kind, algorithm, follows, created_at, public_key, private_box)
+		VALUES ('d-1', 'dynamic', 'ML-DSA-44', '', $1, 'of another form', 'and this')`, start.UnixMilli())
+	require.NoError(t, err)
+	s := keys.NewSigning(config(db))
+	own, err := s.Signer(t.Context(), start, false)
+	require.NoError(t, err)
+	set, _, err := s.Published(t.Context(), start, false)
+	require.NoError(t, err)
+	require.Equal(t, []string{own.ID}, ids(set))
+}
+
 func TestAStaticKeyStays(t *testing.T) {
 	t.Parallel()
 	db := storetest.Open(t, "memory")

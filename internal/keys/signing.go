@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -60,7 +61,9 @@ func NewSigning(cfg Config) *Signing {
 	s := &Signing{cfg: cfg}
 	s.cache.log = cfg.Log
 	s.cache.read = func(ctx context.Context) ([]*signingKey, error) {
-		return store.Rows(ctx, cfg.Store, listSigningKeys, nil, scanSigningKey)
+		all, err := store.Rows(ctx, cfg.Store, listSigningKeys, nil, scanSigningKey)
+		// A later release, which runs beside this one, may have made keys of other algorithms.
+		return slices.DeleteFunc(all, func(k *signingKey) bool { return !token.Supports(k.Algorithm) }), err
 	}
 	return s
 }
@@ -73,6 +76,9 @@ func scanSigningKey(scan func(dest ...any) error) (*signingKey, error) {
 		return nil, err
 	}
 	k.Static, k.Created = kind == static, time.UnixMilli(created).UTC()
+	if !token.Supports(k.Algorithm) {
+		return k, nil
+	}
 	var err error
 	k.Public, err = token.ParsePublic(k.Algorithm, public)
 	return k, err

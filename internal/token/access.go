@@ -102,7 +102,7 @@ func (a *Access) readHeader(raw []byte) bool {
 		return false
 	}
 	a.algorithm, _ = header["alg"].(string)
-	if _, known := algorithms[a.algorithm]; !known {
+	if !Supports(a.algorithm) {
 		return false
 	}
 	a.KeyID, _ = header["kid"].(string)

@@ -56,6 +56,12 @@ var algorithms = map[string]algorithm{
 // ES256 is ECDSA on P-256 with SHA-256.
 const ES256 = "ES256"
 
+// Supports reports whether an algorithm is on the allow-list.
+func Supports(algorithm string) bool {
+	_, ok := algorithms[algorithm]
+	return ok
+}
+
 // Generate makes a key pair: the private key as PKCS #8, the public one as base64 of its SubjectPublicKeyInfo.
 func Generate(algorithm string) (private []byte, public string, err error) {
 	a, ok := algorithms[algorithm]
