@@ -488,13 +488,13 @@ func TestChangesInAHandler(t *testing.T) {
 	}
 	w := serveIt(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "public")
-		w.Header().Set("Access-Control-Expose-Headers", "x-mine")
+		w.Header().Set("Access-Control-Expose-Headers", "X-Front-Token")
 		assert.NoError(t, session.FromContext(r.Context()).MergeIntoAccessTokenPayload(r.Context(), map[string]any{"a": 1}))
 		w.Header().Set("Cache-Control", "public")
 		io.WriteString(w, "done")
 	})
 	require.Len(t, w.Result().Cookies(), 1, "the refresh token did not change")
-	require.Equal(t, "x-mine, front-token", w.Header().Get("Access-Control-Expose-Headers"))
+	require.Equal(t, "X-Front-Token, front-token", w.Header().Get("Access-Control-Expose-Headers"))
 	require.Equal(t, "no-store", w.Header().Get("Cache-Control"), "S-09: whatever the handler said")
 	require.Contains(t, string(frontOf(t, w.Result()).Up), `"a":1`)
 	tokens.AccessToken = w.Result().Cookies()[0].Value
