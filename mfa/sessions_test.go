@@ -3,6 +3,7 @@ package mfa_test
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -246,4 +247,29 @@ func TestAPasswordThatChangesDuringTheSignIn(t *testing.T) {
 		require.True(t, r.Is("WRONG_CREDENTIALS_ERROR"), r.Body)
 		require.Equal(t, before, db.Rows("sessions"))
 	})
+}
+
+// A handler of the host's may run for hours: it sees what changes, however often it asks.
+func TestAHandlerOfTheHostSeesWhatChanges(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, storetest.Open(t, "sqlite"))
+	c := b.signedUp(ada)
+	again := b.db.Again(storetest.Keys(t, "k1")) // another process
+	var before, after []string
+	handler := b.Middleware(b.Sessions().Verify(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var err error
+		before, err = b.UserRoles().GetRolesForUser(r.Context(), "public", c.UserID())
+		require.NoError(t, err)
+		_, err = again.Handle.Exec("INSERT INTO st_roles VALUES ('admin')")
+		require.NoError(t, err)
+		_, err = again.Handle.Exec("INSERT INTO st_user_roles VALUES ('public', $1, 'admin')", c.UserID())
+		require.NoError(t, err)
+		after, err = b.UserRoles().GetRolesForUser(r.Context(), "public", c.UserID())
+		require.NoError(t, err)
+	})))
+	req := httptest.NewRequest("GET", "/socket", nil)
+	req.Header.Set("Authorization", "Bearer "+c.Access)
+	handler.ServeHTTP(httptest.NewRecorder(), req)
+	require.Empty(t, before)
+	require.Equal(t, []string{"admin"}, after)
 }

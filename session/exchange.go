@@ -35,13 +35,13 @@ func RequestFromContext(ctx context.Context) *http.Request {
 	return nil
 }
 
-// enter makes a request one of this recipe's instance: its ctx carries the instance, and what is read is remembered. The answer is watched.
+// enter makes a request one of this recipe's instance: its ctx carries the instance. The answer is watched.
 func (r *Recipe) enter(w http.ResponseWriter, req *http.Request) (*answer, *http.Request) {
 	ctx := r.env.Bind(req.Context())
 	x := exchangeOf(ctx)
 	if x == nil || x.recipe != r {
 		x = &exchange{recipe: r}
-		ctx = context.WithValue(r.env.Store.Remember(ctx), exchangeKey{}, x)
+		ctx = context.WithValue(ctx, exchangeKey{}, x)
 	}
 	if ctx != req.Context() {
 		req = req.WithContext(ctx)
@@ -53,6 +53,12 @@ func (r *Recipe) enter(w http.ResponseWriter, req *http.Request) (*answer, *http
 		return a, req
 	}
 	return &answer{ResponseWriter: w, exchange: x}, req
+}
+
+// remembering is the request for code of this module, which reads nothing twice. A handler of the host's never gets it: it may run for hours, as one of a
+// websocket does, and must see what changes.
+func (r *Recipe) remembering(req *http.Request) *http.Request {
+	return req.WithContext(r.env.Store.Remember(req.Context()))
 }
 
 // answer is a ResponseWriter that knows whether its header has gone out.

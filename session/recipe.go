@@ -49,6 +49,7 @@ func (r *Recipe) VerifySession(opts VerifyOptions) func(http.Handler) http.Handl
 func (r *Recipe) admit(a *answer, req *http.Request, opts VerifyOptions) (s *Session, ok bool) {
 	var err error
 	if r.guarded(a, req, func() {
+		req := r.remembering(req)
 		s, err = r.apis.VerifySession(req.Context(), VerifySessionInput{opts, APIOptions{req, a}})
 	}) {
 		return nil, false

@@ -120,6 +120,8 @@ func (r *Recipe) serve(a *answer, req *http.Request) bool {
 		return false
 	}
 	a.exchange.library = true
+	req = r.remembering(req)
+	a.exchange.request = req
 	r.guarded(a, req, func() { r.answer(a, req, route, tenant) })
 	return true
 }
