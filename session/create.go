@@ -121,7 +121,7 @@ func (r *Recipe) create(ctx context.Context, in NewSession) (*Session, error) {
 	if in.TenantID, err = normalTenant(in.TenantID); err != nil {
 		return nil, err
 	}
-	_, inFlow := env.CredentialVersion(ctx)
+	signIn, inFlow := env.SignInFrom(ctx)
 	wasKnown := false
 	for range maxTries {
 		user, err := r.userOf(ctx, in.RecipeUserID)
@@ -130,6 +130,9 @@ func (r *Recipe) create(ctx context.Context, in NewSession) (*Session, error) {
 		}
 		if wasKnown && !user.Known {
 			return nil, fmt.Errorf("session: %w: it was deleted", env.ErrUserChanged)
+		}
+		if inFlow && (!user.Known || user.ID != signIn.UserID) {
+			return nil, fmt.Errorf("session: %w: it is not the one who signed in", env.ErrUserChanged)
 		}
 		wasKnown = wasKnown || user.Known
 		s, err := r.createFor(ctx, in, user)
@@ -255,9 +258,9 @@ func (r *Recipe) insert(ctx context.Context, s *row, user env.User) error {
 	var err error
 	b := r.env.Store
 	if user.Known {
-		version, _ := env.CredentialVersion(ctx)
+		signIn, _ := env.SignInFrom(ctx)
 		n, err = b.Exec(ctx, insertRow, s.tenantID, s.handle, s.recipeUserID, user.ID, s.refreshHash, s.data, s.payload, s.static,
-			s.created.UnixMilli(), s.expires.UnixMilli(), version, dayOf(s.expires))
+			s.created.UnixMilli(), s.expires.UnixMilli(), signIn.CredentialVersion, dayOf(s.expires))
 	} else {
 		n, err = b.Exec(ctx, insertAlone, s.tenantID, s.handle, s.recipeUserID, s.refreshHash, s.data, s.payload, s.static,
 			s.created.UnixMilli(), s.expires.UnixMilli(), dayOf(s.expires))

@@ -154,14 +154,25 @@ func TestThePersonChangesMeanwhile(t *testing.T) {
 		require.Equal(t, 100, *asked)
 
 		*asked = 0
-		_, err = b.CreateNewSessionWithoutRequestResponse(env.WithCredentialVersion(t.Context(), 0), session.NewSession{RecipeUserID: "recipe"})
+		_, err = b.CreateNewSessionWithoutRequestResponse(env.WithSignIn(t.Context(), env.SignIn{UserID: "recipe"}), session.NewSession{RecipeUserID: "recipe"})
 		require.ErrorIs(t, err, env.ErrUserChanged, "a sign-in flow starts over by itself")
 		require.Equal(t, 1, *asked)
+
+		// What a flow has asked about one person is good for no other.
+		for name, now := range map[string]env.User{"linked": {ID: "primary", Known: true}, "deleted": {ID: "recipe"}} {
+			userOf, _ = resolver(now)
+			b = newBundle(t, db, setup{env: func(e *env.Env) { e.UserOf = userOf }})
+			before := db.Rows("sessions")
+			_, err = b.CreateNewSessionWithoutRequestResponse(env.WithSignIn(t.Context(), env.SignIn{UserID: "recipe"}), session.NewSession{RecipeUserID: "recipe"})
+			require.ErrorIs(t, err, env.ErrUserChanged, name)
+			require.Equal(t, before, db.Rows("sessions"), name)
+		}
 
 		userOf, _ = resolver(env.User{ID: "primary", Known: true})
 		b = newBundle(t, db, setup{env: func(e *env.Env) { e.UserOf = userOf }})
 		for version, fine := range map[int64]bool{0: true, 1: true, 2: false} {
-			_, err = b.CreateNewSessionWithoutRequestResponse(env.WithCredentialVersion(t.Context(), version), session.NewSession{RecipeUserID: "primary"})
+			signIn := env.SignIn{UserID: "primary", CredentialVersion: version}
+			_, err = b.CreateNewSessionWithoutRequestResponse(env.WithSignIn(t.Context(), signIn), session.NewSession{RecipeUserID: "primary"})
 			require.Equal(t, fine, err == nil, "a password of version %d: %v", version, err)
 		}
 

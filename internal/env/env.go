@@ -109,19 +109,26 @@ func FromContext(ctx context.Context) *Env {
 // Now reads the clock, in the milliseconds that storage and tokens keep. An operation reads it once.
 func (e *Env) Now() time.Time { return e.Clock().UTC().Truncate(time.Millisecond) }
 
-// credentialKey carries the version of a password's user to the insertion of the session.
-type credentialKey struct{}
-
-// WithCredentialVersion makes a session that is created with ctx valid only while the login method has this version: the one that was read with
-// the password's hash. So no session of an old password outlives the new one.
-func WithCredentialVersion(ctx context.Context, version int64) context.Context {
-	return context.WithValue(ctx, credentialKey{}, version)
+// SignIn is what the session of a sign-in flow must hold on to. When it no longer does, its creation is ErrUserChanged, and the flow starts over.
+type SignIn struct {
+	// UserID is the person that the requirements were asked about. The session is made for nobody else, whatever its login method has become part of.
+	UserID string
+	// CredentialVersion is the version of the login method that was read with the password's hash, so that no session of an old password outlives the
+	// new one; 0: no password was compared.
+	CredentialVersion int64
 }
 
-// CredentialVersion returns that version; 0 asks for none. ok: a sign-in flow is under way, which starts over by itself when it gets ErrUserChanged.
-func CredentialVersion(ctx context.Context) (version int64, ok bool) {
-	version, ok = ctx.Value(credentialKey{}).(int64)
-	return version, ok
+type signInKey struct{}
+
+// WithSignIn says that a session which is created with ctx is that of a sign-in flow.
+func WithSignIn(ctx context.Context, s SignIn) context.Context {
+	return context.WithValue(ctx, signInKey{}, s)
+}
+
+// SignInFrom returns the sign-in flow that is under way, if one is.
+func SignInFrom(ctx context.Context) (SignIn, bool) {
+	s, ok := ctx.Value(signInKey{}).(SignIn)
+	return s, ok
 }
 
 // DeveloperError is a mistake of the program whose text goes out with the 500, because clients or tests look for it.

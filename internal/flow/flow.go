@@ -167,7 +167,7 @@ func (f *Flow) Finish(ctx context.Context, a *Attempt, in SignedIn, again func(c
 		if err != nil {
 			return SignedIn{}, nil, err
 		}
-		creating := env.WithCredentialVersion(ctx, in.CredentialVersion)
+		creating := env.WithSignIn(ctx, env.SignIn{UserID: in.User.ID, CredentialVersion: in.CredentialVersion})
 		s, err := f.Sessions.CreateNewSession(a.Options.Response, a.Options.Request.WithContext(creating), session.NewSession{
 			TenantID: a.TenantID, RecipeUserID: in.RecipeUserID, AccessTokenPayload: payload, RevokeReplaced: true,
 		})
