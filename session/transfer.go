@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/stepup-auth/stepup/internal/env"
 )
 
 // The names of what travels. Front ends know them.
@@ -133,6 +135,13 @@ func (r *Recipe) readAccessToken(req *http.Request) (text string, mode TransferM
 		return p.cookie(), TransferCookie, nil
 	}
 	return "", allowed, nil
+}
+
+// CarriesAccessToken tells the recipes of this module whether the request came with an access token that may be ours, whatever it is worth. A client
+// that sent none must not be told to drop what it has: it refreshes and asks again.
+func (r *Recipe) CarriesAccessToken(_ env.Key, req *http.Request) bool {
+	text, _, err := r.readAccessToken(req)
+	return text != "" || err != nil // several are some
 }
 
 // modeForNew decides how a new session travels.

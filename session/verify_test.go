@@ -12,6 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/stepup-auth/stepup/internal/env"
 	"github.com/stepup-auth/stepup/internal/keys"
 	"github.com/stepup-auth/stepup/internal/storetest"
 	"github.com/stepup-auth/stepup/session"
@@ -119,6 +120,7 @@ func TestTokensThatAreNoGood(t *testing.T) {
 		res := serve(handler, request("GET", "/me", c.cookie, c.bearer))
 		require.Equal(t, c.body, text(t, res), name)
 		require.Equal(t, c.body != "user-1", res.StatusCode == http.StatusUnauthorized, name)
+		require.Equal(t, c.body != unauthorised, b.CarriesAccessToken(env.Key{}, request("GET", "/me", c.cookie, c.bearer)), name)
 		require.Equal(t, c.maybe, text(t, serve(handler, request("GET", "/maybe", c.cookie, c.bearer))), name)
 	}
 	for _, scheme := range []string{"bearer ", "Bearer", "Basic ", "Token "} {
