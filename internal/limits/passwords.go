@@ -35,7 +35,7 @@ func (g Guesses) withDefaults() Guesses {
 // doublings is how often the first wait doubles before it is the longest.
 func (g Guesses) doublings() int {
 	n := 0
-	for wait := g.Wait; wait < g.MaxWait; wait *= 2 {
+	for wait := g.MaxWait; wait > g.Wait; wait -= wait / 2 { // from above, since doubling could overflow
 		n++
 	}
 	return n
@@ -66,7 +66,7 @@ type Attempt struct {
 }
 
 const (
-	passwordDays = 7                // how long a count outlives its last attempt
+	passwordDays = 7                // how long a count outlives its last attempt and the wait for it
 	clearTimeout = 10 * time.Second // of a write that no longer listens to its caller
 	takes        = 5                // before two processes that get in each other's way give up
 )
@@ -114,7 +114,7 @@ func (p *Passwords) Take(ctx context.Context, tenantID, email string) (*Attempt,
 func (p *Passwords) count(ctx context.Context, key string) error {
 	now := p.env.Now().UnixMilli()
 	args := []any{
-		key, now/dayMilli + passwordDays, now, p.guesses.Free + 1,
+		key, (now+p.guesses.MaxWait.Milliseconds())/dayMilli + passwordDays, now, p.guesses.Free + 1,
 		p.guesses.Wait.Milliseconds(), p.guesses.doublings(), p.guesses.MaxWait.Milliseconds(),
 	}
 	for range takes {

@@ -102,6 +102,13 @@ func TestRowOfACount(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *storetest.DB) {
 		now := newClock()
 		p := limits.NewPasswords(now.env(db), limits.Guesses{Free: 1, Wait: time.Second, MaxWait: time.Second})
+		// A count is not swept while somebody still has to wait for it.
+		patient := limits.NewPasswords(now.env(db), limits.Guesses{Free: 1, Wait: 30 * 24 * time.Hour})
+		requireEvaluated(t, patient, "patient@example.com", false)
+		assert.Contains(t, db.Dump("limits"), fmt.Sprintf("expires_day=%d", now.day()+37))
+		_, err := db.Backend.Query(t.Context(), "DELETE FROM {p}limits")
+		require.NoError(t, err)
+
 		sum := sha256.Sum256([]byte("public\x00me@example.com"))
 		key := base64.RawURLEncoding.EncodeToString(sum[:])
 		row := func(failures int, blockedUntil, day int64) string {
@@ -147,6 +154,7 @@ func TestSettings(t *testing.T) {
 	t.Parallel()
 	db := storetest.Open(t, "memory")
 	now := newClock()
+	const longest time.Duration = 1<<63 - 1
 	for _, c := range []struct {
 		guesses limits.Guesses
 		waits   []time.Duration
@@ -156,6 +164,8 @@ func TestSettings(t *testing.T) {
 		{limits.Guesses{Wait: time.Minute, MaxWait: time.Minute}, []time.Duration{time.Minute, time.Minute, time.Minute}},
 		{limits.Guesses{Wait: 2 * time.Hour}, []time.Duration{2 * time.Hour, 2 * time.Hour}}, // the default of MaxWait is less
 		{limits.Guesses{Free: 3, MaxWait: 45 * time.Second}, []time.Duration{30 * time.Second, 45 * time.Second, 45 * time.Second}},
+		{limits.Guesses{Free: 1, Wait: 1 << 62, MaxWait: longest}, // 146 and 292 years
+			[]time.Duration{time.Duration(1 << 62).Truncate(time.Millisecond), longest.Truncate(time.Millisecond)}},
 		{limits.Guesses{Free: 100, Wait: time.Millisecond, MaxWait: 1000 * time.Hour}, []time.Duration{
 			time.Millisecond, 2 * time.Millisecond, 4 * time.Millisecond}},
 	} {
