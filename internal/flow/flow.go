@@ -9,6 +9,9 @@
 //  6. the recipe's function, which writes;
 //  7. [Flow.Finish]: the session, with the claim.
 //
+// Steps 1 and 2 are those of a route. The others are those of the API behind it, which an override may call with an input of its own: [Begin] judges
+// that.
+//
 // It is the one internal package that imports public packages below mfa; what it needs of mfa itself are function values.
 package flow
 
@@ -21,6 +24,7 @@ import (
 	"github.com/stepup-auth/stepup/internal/env"
 	"github.com/stepup-auth/stepup/internal/limits"
 	"github.com/stepup-auth/stepup/internal/store"
+	"github.com/stepup-auth/stepup/internal/tenantid"
 	"github.com/stepup-auth/stepup/mfa/factor"
 	"github.com/stepup-auth/stepup/mfa/tenant"
 	"github.com/stepup-auth/stepup/session"
@@ -54,19 +58,16 @@ type MFA struct {
 	FactorRemoved func(ctx context.Context, s *session.Session, userID string, id factor.ID) error
 }
 
-// Attempt is one sign-in or sign-up on its way through the flow.
-type Attempt struct {
-	RecipeID  string
-	FactorIDs []factor.ID // that the credentials may complete
-	TenantID  string      // of the session if there is one, else of the path
-	Session   *session.Session
-	Options   session.APIOptions
-}
-
-// LoadSession reads the flag that the body holds. False: this is a first factor, and a session that came along is not looked at; it will be replaced.
-// True: a session is required, whatever its claims say, and what signs in is to become its user's.
-func (f *Flow) LoadSession(ctx context.Context, o session.APIOptions, flag bool) (*session.Session, error) {
-	if !flag {
+// LoadSession reads the flag shouldTryLinkingWithSessionUser of the body. False, or none: this is a first factor, and a session that came along is not
+// looked at; it will be replaced. True: a session is required, whatever its claims say, and what signs in is to become its user's.
+func (f *Flow) LoadSession(ctx context.Context, o session.APIOptions) (*session.Session, error) {
+	var body struct {
+		Flag *bool `json:"shouldTryLinkingWithSessionUser"`
+	}
+	if err := o.Decode(&body); err != nil {
+		return nil, err
+	}
+	if body.Flag == nil || !*body.Flag {
 		return nil, nil
 	}
 	return f.Sessions.GetSession(o.Response, o.Request.WithContext(ctx), session.VerifyOptions{
@@ -84,45 +85,77 @@ func TenantID(s *session.Session, ofPath string) string {
 	return ofPath
 }
 
+// Attempt is one sign-in or sign-up on its way through the flow.
+type Attempt struct {
+	RecipeID  string
+	FactorIDs []factor.ID // that the credentials may complete
+	TenantID  string      // normalised
+	Session   *session.Session
+	Options   session.APIOptions
+}
+
+// Begin puts the tenant of an attempt into its normal form. One that cannot be is session.ErrTenantNotFound.
+func Begin(a Attempt) (*Attempt, error) {
+	id, ok := tenantid.Normalise(TenantID(a.Session, a.TenantID))
+	if !ok {
+		return nil, session.ErrTenantNotFound
+	}
+	a.TenantID = id
+	return &a, nil
+}
+
+// withoutTenant is the answer where the tenant does not exist: the path named a wrong one, or the session has outlived its tenant.
+func (a *Attempt) withoutTenant(err error) error {
+	if a.Session != nil && errors.Is(err, session.ErrTenantNotFound) {
+		return &session.UnauthorisedError{Message: "Tenant not found"}
+	}
+	return err
+}
+
 // Found is who signs in: a user by one of its login methods, or nobody.
 type Found struct {
 	User   *accountlinking.User
 	Method *accountlinking.LoginMethod
 }
 
-// Find looks for the user whose login method of this recipe, on the attempt's tenant, has the account info.
+// UserID is "" for nobody.
+func (f Found) UserID() string {
+	if f.User == nil {
+		return ""
+	}
+	return f.User.ID
+}
+
+// Find looks for who it is.
 func (f *Flow) Find(ctx context.Context, a *Attempt, info accountlinking.AccountInfo) (Found, error) {
-	users, err := f.AccountLinking.ListUsersByAccountInfo(ctx, accountlinking.ListUsersByAccountInfoInput{
-		TenantID: a.TenantID, AccountInfo: info, DoUnionOfAccountInfo: true,
-	})
+	found, err := Lookup(ctx, f.AccountLinking, a.RecipeID, a.TenantID, info)
+	return found, a.withoutTenant(err)
+}
+
+// Lookup finds the user whose login method of the recipe, on the tenant, has the account info. The tenant is in its normal form.
+func Lookup(ctx context.Context, people *accountlinking.Recipe, recipeID, tenantID string, info accountlinking.AccountInfo) (Found, error) {
+	users, err := people.ListUsersByAccountInfo(ctx, accountlinking.ListUsersByAccountInfoInput{TenantID: tenantID, AccountInfo: info})
 	if err != nil {
 		return Found{}, err
 	}
 	var found Found
 	for _, u := range users {
-		m := methodOf(u, a, info)
-		if m == nil {
+		// A user that has the info here by another recipe may have it on another tenant by this one.
+		i := slices.IndexFunc(u.LoginMethods, func(m accountlinking.LoginMethod) bool {
+			return m.RecipeID == recipeID && slices.Contains(m.TenantIDs, tenantID) && sameInfo(m, info)
+		})
+		if i < 0 {
 			continue
 		}
 		if found.User != nil {
 			return Found{}, errors.New("flow: two users of one tenant share an account info of one recipe")
 		}
-		found = Found{u, m}
+		found = Found{u, &u.LoginMethods[i]}
 	}
 	return found, nil
 }
 
-func methodOf(u *accountlinking.User, a *Attempt, info accountlinking.AccountInfo) *accountlinking.LoginMethod {
-	for i := range u.LoginMethods {
-		m := &u.LoginMethods[i]
-		if m.RecipeID == a.RecipeID && slices.Contains(m.TenantIDs, a.TenantID) && sameInfo(m, info) {
-			return m
-		}
-	}
-	return nil
-}
-
-func sameInfo(m *accountlinking.LoginMethod, info accountlinking.AccountInfo) bool {
+func sameInfo(m accountlinking.LoginMethod, info accountlinking.AccountInfo) bool {
 	return m.HasSameEmailAs(info.Email) || m.HasSamePhoneNumberAs(info.PhoneNumber) ||
 		info.ThirdParty != nil && m.HasSameThirdPartyInfoAs(*info.ThirdParty)
 }
@@ -130,20 +163,28 @@ func sameInfo(m *accountlinking.LoginMethod, info accountlinking.AccountInfo) bo
 // noLinkingPolicy is looked for by clients and tests.
 const noLinkingPolicy = "Please initialise the account linking recipe and define shouldDoAutomaticAccountLinking to enable MFA"
 
+// Admission says how an attempt may go on.
+type Admission struct {
+	FactorIDs []factor.ID // of the attempt: at least one
+}
+
 // Admit says which of the attempt's factors may be completed. userID is that of who was found, or will be made; its facts answer for the tenant. None
-// as a first factor: a *session.UnauthorisedError, which keeps the tokens of a client that has a session.
-func (f *Flow) Admit(ctx context.Context, a *Attempt, userID string) ([]factor.ID, error) {
+// as a first factor: a *session.UnauthorisedError.
+func (f *Flow) Admit(ctx context.Context, a *Attempt, userID string) (Admission, error) {
 	if a.Session != nil {
-		return nil, &env.DeveloperError{Message: noLinkingPolicy}
+		return Admission{}, &env.DeveloperError{Message: noLinkingPolicy}
 	}
 	valid, err := f.MFA.ValidFirstFactors(ctx, a.TenantID, userID, a.FactorIDs)
 	if err != nil {
-		return nil, err
+		return Admission{}, a.withoutTenant(err)
 	}
 	if len(valid) == 0 {
-		return nil, &session.UnauthorisedError{Message: "A valid session is required to authenticate with secondary factors"}
+		return Admission{}, &session.UnauthorisedError{
+			Message:    "A valid session is required to authenticate with secondary factors",
+			KeepTokens: !f.Sessions.CarriesAccessToken(env.Key{}, a.Options.Request),
+		}
 	}
-	return valid, nil
+	return Admission{FactorIDs: valid}, nil
 }
 
 // SignedIn is what the recipe's function accepted.
@@ -155,33 +196,57 @@ type SignedIn struct {
 	CredentialVersion int64
 }
 
+// errNobody is a mistake of an override: the requirements of one user must not open a session of another, or of nobody.
+var errNobody = errors.New("flow: a sign-in function returned no error, and no user with the login method RecipeUserID either")
+
+func (in SignedIn) check() error {
+	if in.User == nil || !HasMethod(in.User, in.RecipeUserID) {
+		return errNobody
+	}
+	return nil
+}
+
+// HasMethod reports whether the login method is one of the user's.
+func HasMethod(u *accountlinking.User, id session.RecipeUserID) bool {
+	return slices.ContainsFunc(u.LoginMethods, func(m accountlinking.LoginMethod) bool { return m.RecipeUserID == id })
+}
+
 // maxTries bounds how often another request may get ahead.
 const maxTries = 100
 
 // Finish makes the session, with the claim that the policy says; a session that the request carries is replaced. The policy is asked when all that the
-// recipe wrote has committed. When the user was linked, deleted or given a new password before the session is written, again says who it is now: nil
-// User means that the credentials hold no longer, and so does its error.
-func (f *Flow) Finish(ctx context.Context, a *Attempt, in SignedIn, again func(ctx context.Context) (SignedIn, error)) (SignedIn, *session.Session, error) {
+// recipe wrote has committed. When the user was linked, deleted or given a new password before the session is written, again says who it is now; its
+// error means that the credentials hold no longer.
+func (f *Flow) Finish(
+	ctx context.Context, a *Attempt, in SignedIn, again func(ctx context.Context) (SignedIn, error),
+) (*accountlinking.User, *session.Session, error) {
 	for range maxTries {
-		payload, err := f.MFA.NewClaim(ctx, a.TenantID, in.User.ID, in.RecipeUserID, in.FactorID)
-		if err != nil {
-			return SignedIn{}, nil, err
+		if err := in.check(); err != nil {
+			return nil, nil, err
 		}
-		creating := env.WithSignIn(ctx, env.SignIn{UserID: in.User.ID, CredentialVersion: in.CredentialVersion})
-		s, err := f.Sessions.CreateNewSession(a.Options.Response, a.Options.Request.WithContext(creating), session.NewSession{
-			TenantID: a.TenantID, RecipeUserID: in.RecipeUserID, AccessTokenPayload: payload, RevokeReplaced: true,
-		})
+		s, err := f.newSession(ctx, a, in)
 		if err == nil {
 			f.MFA.Completed(ctx, s, in.FactorID)
-			return in, s, nil
+			return in.User, s, nil
 		}
 		if !errors.Is(err, env.ErrUserChanged) {
-			return SignedIn{}, nil, err
+			return nil, nil, err
 		}
 		f.Env.Store.Forget(ctx, store.Users, store.Lists, store.Facts)
 		if in, err = again(ctx); err != nil {
-			return SignedIn{}, nil, err
+			return nil, nil, err
 		}
 	}
-	return SignedIn{}, nil, errors.New("flow: other requests got ahead of this sign-in too often")
+	return nil, nil, errors.New("flow: other requests got ahead of this sign-in too often")
+}
+
+func (f *Flow) newSession(ctx context.Context, a *Attempt, in SignedIn) (*session.Session, error) {
+	payload, err := f.MFA.NewClaim(ctx, a.TenantID, in.User.ID, in.RecipeUserID, in.FactorID)
+	if err != nil {
+		return nil, err
+	}
+	ctx = env.WithSignIn(ctx, env.SignIn{UserID: in.User.ID, CredentialVersion: in.CredentialVersion})
+	return f.Sessions.CreateNewSession(a.Options.Response, a.Options.Request.WithContext(ctx), session.NewSession{
+		TenantID: a.TenantID, RecipeUserID: in.RecipeUserID, AccessTokenPayload: payload, RevokeReplaced: true,
+	})
 }

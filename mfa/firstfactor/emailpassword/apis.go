@@ -7,7 +7,6 @@ import (
 
 	"github.com/stepup-auth/stepup/accountlinking"
 	"github.com/stepup-auth/stepup/internal/flow"
-	"github.com/stepup-auth/stepup/internal/users"
 	"github.com/stepup-auth/stepup/mfa"
 	"github.com/stepup-auth/stepup/mfa/factor"
 	"github.com/stepup-auth/stepup/session"
@@ -59,7 +58,8 @@ func (r *Recipe) routes(apis APIs) []mfa.Route {
 			if err != nil {
 				return nil, err
 			}
-			return apis.SignUpPOST(ctx, SignUpPOSTInput(in))
+			result, err := apis.SignUpPOST(ctx, SignUpPOSTInput(in))
+			return sent(result), err
 		}})
 	}
 	if apis.SignInPOST != nil {
@@ -68,7 +68,8 @@ func (r *Recipe) routes(apis APIs) []mfa.Route {
 			if err != nil {
 				return nil, err
 			}
-			return apis.SignInPOST(ctx, in)
+			result, err := apis.SignInPOST(ctx, in)
+			return sent(result), err
 		}})
 	}
 	if apis.EmailExistsGET != nil {
@@ -87,13 +88,24 @@ func (r *Recipe) routes(apis APIs) []mfa.Route {
 	return routes
 }
 
-// readForm reads a body with a form and the flag that asks for a second factor, and loads the session that this needs.
+// sent is a result on its way out. It has no JSON without a user: an override that returns nobody, and has not answered by itself, must not look like
+// a sign-in.
+type sent SignInPOSTResult
+
+func (s sent) MarshalJSON() ([]byte, error) {
+	if s.User == nil {
+		return nil, errors.New("an overridden API returned neither a user nor an error")
+	}
+	return json.Marshal(SignInPOSTResult(s))
+}
+
+// readForm reads a body: first its form, then the flag that asks for a second factor, for which it loads the session. Whether the tenant of the path
+// exists is for the API to find out.
 func (r *Recipe) readForm(
 	ctx context.Context, req *mfa.Request, check func(ctx context.Context, tenantID string, formFields json.RawMessage) ([]Field, error),
 ) (SignInPOSTInput, error) {
 	var body struct {
 		FormFields json.RawMessage `json:"formFields"`
-		Flag       *bool           `json:"shouldTryLinkingWithSessionUser"`
 	}
 	if err := req.Decode(&body); err != nil {
 		return SignInPOSTInput{}, err
@@ -102,132 +114,22 @@ func (r *Recipe) readForm(
 	if err != nil {
 		return SignInPOSTInput{}, err
 	}
-	s, err := r.flow.LoadSession(ctx, req.Options, body.Flag != nil && *body.Flag)
+	s, err := r.flow.LoadSession(ctx, req.Options)
 	if err != nil {
 		return SignInPOSTInput{}, err
 	}
 	return SignInPOSTInput{FormFields: fields, TenantID: flow.TenantID(s, req.TenantID), Session: s, Options: req.Options}, nil
 }
 
-func (r *Recipe) attempt(tenantID string, s *session.Session, o session.APIOptions) *flow.Attempt {
-	return &flow.Attempt{RecipeID: recipeID, FactorIDs: []factor.ID{factor.EmailPassword}, TenantID: tenantID, Session: s, Options: o}
-}
-
-// signInPOST is the default of APIs.SignInPOST.
-func (r *Recipe) signInPOST(ctx context.Context, in SignInPOSTInput) (SignInPOSTResult, error) {
-	attempt := r.attempt(in.TenantID, in.Session, in.Options)
-	address := users.NormaliseEmail(valueOf(in.FormFields, emailField))
-	given := VerifyCredentialsInput{Email: address, Password: valueOf(in.FormFields, passwordField), TenantID: in.TenantID}
-
-	who, err := r.flow.Find(ctx, attempt, accountlinking.AccountInfo{Email: address})
-	if err != nil {
-		return SignInPOSTResult{}, err
-	}
-	userID := ""
-	if who.User != nil {
-		userID = who.User.ID
-	}
-	if _, err := r.flow.Admit(ctx, attempt, userID); err != nil {
-		return SignInPOSTResult{}, err
-	}
-	ctx, v := withVerification(ctx)
-	if users.IsFakeEmail(address) && in.Session == nil {
-		// Nobody begins a session with a stand-in address. It is answered as any wrong password is.
-		if err := r.judge(ctx, given, SignInResult{}); err != nil {
-			return SignInPOSTResult{}, err
-		}
-		return SignInPOSTResult{}, ErrWrongCredentials
-	}
-	if _, err := r.verify(ctx, given); err != nil {
-		return SignInPOSTResult{}, err
-	}
-	result, err := r.functions.SignIn(ctx, SignInInput(given))
-	if err != nil {
-		return SignInPOSTResult{}, err
-	}
-	return r.finish(ctx, attempt, result, given.Password, v)
-}
-
-// signUpPOST is the default of APIs.SignUpPOST.
-func (r *Recipe) signUpPOST(ctx context.Context, in SignUpPOSTInput) (SignInPOSTResult, error) {
-	attempt := r.attempt(in.TenantID, in.Session, in.Options)
-	address := users.NormaliseEmail(valueOf(in.FormFields, emailField))
-	ctx, id, err := r.planUserID(ctx)
-	if err != nil {
-		return SignInPOSTResult{}, err
-	}
-	who, err := r.flow.Find(ctx, attempt, accountlinking.AccountInfo{Email: address})
-	if err != nil {
-		return SignInPOSTResult{}, err
-	}
-	if _, err := r.flow.Admit(ctx, attempt, id); err != nil {
-		return SignInPOSTResult{}, err
-	}
-	if who.User != nil || users.IsFakeEmail(address) {
-		return SignInPOSTResult{}, fieldError(emailField, emailIsTaken) // before the password costs a hash
-	}
-	ctx, v := withVerification(ctx)
-	given := SignUpInput{Email: address, Password: valueOf(in.FormFields, passwordField), TenantID: in.TenantID}
-	result, err := r.functions.SignUp(ctx, given)
-	if policy, ok := errors.AsType[*PasswordPolicyViolatedError](err); ok {
-		return SignInPOSTResult{}, fieldError(passwordField, policy.FailureReason)
-	}
-	if errors.Is(err, ErrEmailAlreadyExists) {
-		return SignInPOSTResult{}, fieldError(emailField, emailIsTaken)
-	}
-	if err != nil {
-		return SignInPOSTResult{}, err
-	}
-	return r.finish(ctx, attempt, result, given.Password, v)
-}
-
-func fieldError(id, problem string) error {
-	return &FieldError{FormFields: []FieldProblem{{ID: id, Error: problem}}}
-}
-
-var errNobody = errors.New("emailpassword: an overridden function returned neither a user nor an error")
-
-// finish makes the session. If the user changes before it is written, the password is compared once more, but only when another hash is stored now.
-func (r *Recipe) finish(ctx context.Context, attempt *flow.Attempt, result SignInResult, password string, v *verification) (SignInPOSTResult, error) {
-	if result.User == nil {
-		return SignInPOSTResult{}, errNobody
-	}
-	signedIn := flow.SignedIn{
-		User: result.User, RecipeUserID: result.RecipeUserID, FactorID: factor.EmailPassword, CredentialVersion: v.version(result.RecipeUserID),
-	}
-	done, s, err := r.flow.Finish(ctx, attempt, signedIn, func(ctx context.Context) (flow.SignedIn, error) {
-		return r.again(ctx, signedIn, password, v)
+// begin is what both sign-up and sign-in start with: the attempt, and the credentials in the form in which they are looked up.
+func (r *Recipe) begin(in SignInPOSTInput) (*flow.Attempt, VerifyCredentialsInput, error) {
+	attempt, err := flow.Begin(flow.Attempt{
+		RecipeID: recipeID, FactorIDs: []factor.ID{factor.EmailPassword}, TenantID: in.TenantID, Session: in.Session, Options: in.Options,
 	})
-	return SignInPOSTResult{User: done.User, Session: s}, err
-}
-
-func (r *Recipe) again(ctx context.Context, in flow.SignedIn, password string, v *verification) (flow.SignedIn, error) {
-	user, err := r.users.GetUser(ctx, string(in.RecipeUserID))
-	if errors.Is(err, accountlinking.ErrUnknownUserID) {
-		return flow.SignedIn{}, ErrWrongCredentials
-	}
 	if err != nil {
-		return flow.SignedIn{}, err
+		return nil, VerifyCredentialsInput{}, err
 	}
-	in.User = user
-	known := v.credentialOf(in.RecipeUserID)
-	if known.version == 0 { // an override judged the password by itself
-		return in, nil
-	}
-	stored, found, err := r.credentialOf(ctx, in.RecipeUserID)
-	if err != nil {
-		return flow.SignedIn{}, err
-	}
-	right := found && stored.hash == known.hash
-	if !right {
-		if right, err = r.matches(ctx, password, stored, found); err != nil {
-			return flow.SignedIn{}, err
-		}
-	}
-	if !right {
-		return flow.SignedIn{}, ErrWrongCredentials
-	}
-	v.matched(stored)
-	in.CredentialVersion = stored.version
-	return in, nil
+	given := VerifyCredentialsInput{Password: valueOf(in.FormFields, passwordField)}
+	given.TenantID, given.Email, err = normalise(attempt.TenantID, valueOf(in.FormFields, emailField), given.Password)
+	return attempt, given, err
 }

@@ -68,29 +68,25 @@ func emailsForFactors(
 ) (map[factor.ID][]string, error) {
 	methods := slices.Clone(user.LoginMethods)
 	slices.SortStableFunc(methods, func(a, b accountlinking.LoginMethod) int { return a.TimeJoined.Compare(b.TimeJoined) })
-	emailsOf := func(keep func(accountlinking.LoginMethod) bool) []string {
-		var emails []string
+	var emails []string
+	add := func(wanted func(accountlinking.LoginMethod) bool) {
 		for _, m := range methods {
-			if m.Email != "" && keep(m) && !slices.Contains(emails, m.Email) {
+			if m.Email != "" && wanted(m) && !slices.Contains(emails, m.Email) {
 				emails = append(emails, m.Email)
 			}
 		}
-		return emails
 	}
-	fake := func(m accountlinking.LoginMethod) bool { return users.IsFakeEmail(m.Email) }
-	real := func(m accountlinking.LoginMethod) bool { return !fake(m) }
-
-	var emails []string
+	isFake := func(m accountlinking.LoginMethod) bool { return users.IsFakeEmail(m.Email) }
 	if slices.ContainsFunc(methods, isPassword) {
-		emails = slices.Concat(
-			emailsOf(func(m accountlinking.LoginMethod) bool { return isPassword(m) && real(m) && m.Verified }),
-			emailsOf(func(m accountlinking.LoginMethod) bool { return isPassword(m) && real(m) && !m.Verified }),
-			emailsOf(func(m accountlinking.LoginMethod) bool { return isPassword(m) && fake(m) }),
-		)
-	} else if emails = emailsOf(real); len(emails) == 0 {
-		emails = emailsOf(fake)
+		add(func(m accountlinking.LoginMethod) bool { return isPassword(m) && !isFake(m) && m.Verified })
+		add(func(m accountlinking.LoginMethod) bool { return isPassword(m) && !isFake(m) })
+		add(isPassword)
+	} else {
+		add(func(m accountlinking.LoginMethod) bool { return !isFake(m) })
+		if len(emails) == 0 {
+			add(isFake)
+		}
 	}
-	emails = withoutRepeats(emails)
 	for _, m := range methods {
 		if i := slices.Index(emails, m.Email); m.RecipeUserID == sessionMethod && i > 0 {
 			emails = slices.Insert(slices.Delete(emails, i, i+1), 0, m.Email)
@@ -100,14 +96,4 @@ func emailsForFactors(
 		emails = []string{users.FakeEmail(string(sessionMethod))}
 	}
 	return map[factor.ID][]string{factor.EmailPassword: emails}, nil
-}
-
-func withoutRepeats(list []string) []string {
-	var out []string
-	for _, s := range list {
-		if !slices.Contains(out, s) {
-			out = append(out, s)
-		}
-	}
-	return out
 }

@@ -3,18 +3,40 @@ package emailpassword
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/stepup-auth/stepup/accountlinking"
-	"github.com/stepup-auth/stepup/internal/env"
-	"github.com/stepup-auth/stepup/internal/input"
-	"github.com/stepup-auth/stepup/internal/limits"
-	"github.com/stepup-auth/stepup/internal/tenantid"
+	"github.com/stepup-auth/stepup/internal/flow"
 	"github.com/stepup-auth/stepup/internal/users"
-	"github.com/stepup-auth/stepup/session"
+	"github.com/stepup-auth/stepup/mfa/factor"
 )
 
-const tooManyAttempts = "Too many attempts. Please wait a while before you try again."
+// signInPOST is the default of APIs.SignInPOST.
+func (r *Recipe) signInPOST(ctx context.Context, in SignInPOSTInput) (SignInPOSTResult, error) {
+	attempt, given, err := r.begin(in)
+	if err != nil {
+		return SignInPOSTResult{}, err
+	}
+	who, err := r.flow.Find(ctx, attempt, accountlinking.AccountInfo{Email: given.Email})
+	if err != nil {
+		return SignInPOSTResult{}, err
+	}
+	if _, err := r.flow.Admit(ctx, attempt, who.UserID()); err != nil {
+		return SignInPOSTResult{}, err
+	}
+	ctx, v := withVerification(ctx)
+	if users.IsFakeEmail(given.Email) {
+		// Nobody begins a session with a stand-in address: it is answered, and takes as long, as an address that nobody has.
+		return SignInPOSTResult{}, r.judge(ctx, given, SignInResult{})
+	}
+	if _, err := r.verify(ctx, given); err != nil {
+		return SignInPOSTResult{}, err
+	}
+	result, err := r.functions.SignIn(ctx, SignInInput(given))
+	if err != nil {
+		return SignInPOSTResult{}, err
+	}
+	return r.finish(ctx, attempt, result, given.Password, v)
+}
 
 // signIn is the default of Functions.SignIn.
 func (r *Recipe) signIn(ctx context.Context, in SignInInput) (SignInResult, error) {
@@ -34,151 +56,50 @@ func (r *Recipe) verify(ctx context.Context, in VerifyCredentialsInput) (SignInR
 	return result, err
 }
 
-// verifyCredentials is the default of Functions.VerifyCredentials.
-func (r *Recipe) verifyCredentials(ctx context.Context, in VerifyCredentialsInput) (SignInResult, error) {
-	if err := r.env.Store.RefuseInTx(ctx); err != nil {
-		return SignInResult{}, err
+// finish makes the session of who signed in or up.
+func (r *Recipe) finish(ctx context.Context, attempt *flow.Attempt, result SignInResult, password string, v *verification) (SignInPOSTResult, error) {
+	signedIn := flow.SignedIn{
+		User: result.User, RecipeUserID: result.RecipeUserID, FactorID: factor.EmailPassword, CredentialVersion: v.version(result.RecipeUserID),
 	}
-	var err error
-	if in.TenantID, in.Email, err = normalise(in.TenantID, in.Email, in.Password); err != nil {
-		return SignInResult{}, err
-	}
-	who, err := r.find(ctx, in.TenantID, in.Email)
-	if err != nil {
-		return SignInResult{}, err
-	}
-	if err := r.judge(ctx, in, who); err != nil {
-		return SignInResult{}, err
-	}
-	return who, nil
-}
-
-// normalise judges the texts that a function was given, and puts tenant and email into the form in which they are looked up.
-func normalise(tenantID, email, password string) (normalTenantID, normalEmail string, err error) {
-	for _, text := range [...]struct{ field, value string }{{"TenantID", tenantID}, {"Email", email}, {"Password", password}} {
-		if problem := input.Text(text.field, text.value); problem != "" {
-			return "", "", badInput(problem)
+	user, s, err := r.flow.Finish(ctx, attempt, signedIn, func(ctx context.Context) (flow.SignedIn, error) {
+		now, err := r.again(ctx, signedIn, password, v)
+		if err != nil {
+			r.emitChecked(ctx, attempt.TenantID, now.User, err)
 		}
-	}
-	normalTenantID, ok := tenantid.Normalise(tenantID)
-	if !ok {
-		return "", "", session.ErrTenantNotFound
-	}
-	return normalTenantID, users.NormaliseEmail(email), nil
-}
-
-// find returns who has the email as a login method of this recipe on the tenant; the zero value is nobody.
-func (r *Recipe) find(ctx context.Context, tenantID, email string) (SignInResult, error) {
-	found, err := r.users.ListUsersByAccountInfo(ctx, accountlinking.ListUsersByAccountInfoInput{
-		TenantID: tenantID, AccountInfo: accountlinking.AccountInfo{Email: email},
+		return now, err
 	})
-	if err != nil {
-		return SignInResult{}, err
+	return SignInPOSTResult{User: user, Session: s}, err
+}
+
+// again finds out who it is now, when the user has changed since the password was compared. The password is compared once more only where another hash
+// is stored.
+func (r *Recipe) again(ctx context.Context, in flow.SignedIn, password string, v *verification) (flow.SignedIn, error) {
+	user, err := r.users.GetUser(ctx, string(in.RecipeUserID))
+	if errors.Is(err, accountlinking.ErrUnknownUserID) || err == nil && !flow.HasMethod(user, in.RecipeUserID) {
+		return flow.SignedIn{}, ErrWrongCredentials // the login method was deleted
 	}
-	for _, user := range found {
-		if method := methodOf(user, tenantID, email); method != nil {
-			return SignInResult{User: user, RecipeUserID: method.RecipeUserID}, nil
+	if err != nil {
+		return flow.SignedIn{}, err
+	}
+	in.User = user
+	known := v.credentialOf(in.RecipeUserID)
+	if known.version == 0 { // an override judged the password by itself
+		return in, nil
+	}
+	stored, found, err := r.credentialOf(ctx, in.RecipeUserID)
+	if err != nil {
+		return flow.SignedIn{}, err
+	}
+	if !found || stored.hash != known.hash {
+		right, err := r.matches(ctx, password, stored, found)
+		if err != nil {
+			return flow.SignedIn{}, err
+		}
+		if !right {
+			return in, ErrWrongCredentials
 		}
 	}
-	return SignInResult{}, nil
-}
-
-func methodOf(user *accountlinking.User, tenantID, email string) *accountlinking.LoginMethod {
-	for i, method := range user.LoginMethods {
-		if method.RecipeID == recipeID && method.HasSameEmailAs(email) && slices.Contains(method.TenantIDs, tenantID) {
-			return &user.LoginMethods[i]
-		}
-	}
-	return nil
-}
-
-// judge checks the password of a login method, or of nobody, which nothing can pass, and says what came of it.
-func (r *Recipe) judge(ctx context.Context, in VerifyCredentialsInput, who SignInResult) error {
-	err := r.check(ctx, in, who.RecipeUserID)
-	event := env.Event{Name: env.FactorChecked, TenantID: in.TenantID, FactorID: recipeID}
-	if who.User != nil {
-		event.UserID = who.User.ID
-	}
-	_, limited := errors.AsType[*session.GeneralError](err)
-	switch {
-	case err == nil:
-		event.OK = true
-	case limited:
-		event.Reason = env.ReasonLimited
-	case errors.Is(err, ErrWrongCredentials) && who.User == nil:
-		event.Reason = env.ReasonUnknown
-	case errors.Is(err, ErrWrongCredentials):
-		event.Reason = env.ReasonWrong
-	default:
-		return err // nothing was judged
-	}
-	r.env.Emit(ctx, event)
-	return err
-}
-
-// check counts the attempt, then compares the password. No account, one without a usable hash and one with another password take the same
-// statements and the same number of hashes.
-func (r *Recipe) check(ctx context.Context, in VerifyCredentialsInput, id accountlinking.RecipeUserID) error {
-	if len(in.Password) > maxPasswordBytes {
-		return ErrWrongCredentials // nobody's
-	}
-	attempt, err := r.limit.Take(ctx, in.TenantID, in.Email)
-	if wait, ok := errors.AsType[*limits.WaitError](err); ok {
-		return &session.GeneralError{Message: tooManyAttempts, RetryAfter: wait.Wait}
-	}
-	if err != nil {
-		return err
-	}
-	defer attempt.Release()
-
-	// The hash is read after the attempt was counted: a new password that was set meanwhile is the one that counts.
-	stored, found, err := r.credentialOf(ctx, id)
-	if err != nil {
-		return err
-	}
-	right, err := r.matches(ctx, in.Password, stored, found)
-	if err != nil {
-		return err
-	}
-	if !right {
-		return ErrWrongCredentials
-	}
-	if err := attempt.Clear(ctx); err != nil {
-		return err
-	}
-	if stored, err = r.renew(ctx, in.Password, stored); err != nil {
-		return err
-	}
-	verificationFrom(ctx).matched(stored)
-	return nil
-}
-
-func (r *Recipe) matches(ctx context.Context, password string, stored credential, found bool) (right bool, err error) {
-	if !found {
-		return false, r.hasher.checkDummy(ctx, password)
-	}
-	right, err = r.hasher.check(ctx, password, stored.hash)
-	if unusable, ok := errors.AsType[*unusableHashError](err); ok {
-		// A user who can never sign in again must not look like one who mistyped.
-		r.env.Logger.ErrorContext(ctx, "emailpassword: the stored hash of a password cannot be used",
-			"recipeUserId", string(stored.recipeUserID), "error", unusable)
-		return false, nil
-	}
-	return right, err
-}
-
-// renew replaces an outdated hash by one of the present algorithm and cost, unless another password was set meanwhile.
-func (r *Recipe) renew(ctx context.Context, password string, stored credential) (credential, error) {
-	if !r.hasher.outdated(password, stored.hash) {
-		return stored, nil
-	}
-	hash, err := r.hasher.hash(ctx, password)
-	if err != nil {
-		return stored, err
-	}
-	n, err := r.env.Store.Exec(ctx, rehashCredential, string(stored.recipeUserID), hash, stored.hash)
-	if err == nil && n == 1 {
-		stored.hash = hash
-	}
-	return stored, err
+	v.matched(stored)
+	in.CredentialVersion = stored.version
+	return in, nil
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/stepup-auth/stepup/accountlinking"
 	"github.com/stepup-auth/stepup/internal/env"
 	"github.com/stepup-auth/stepup/internal/limits"
 	"github.com/stepup-auth/stepup/internal/store"
@@ -82,18 +81,6 @@ func TestTenantsAreApart(t *testing.T) {
 		require.ErrorAs(t, b.VerifyCredentials(t.Context(), "acme", me, password), new(*session.GeneralError))
 		require.NoError(t, b.VerifyCredentials(t.Context(), "", me, password))
 	})
-}
-
-// A person may have the address on this tenant by another login method only: then there is no password here.
-func TestLoginMethodOfAnotherTenant(t *testing.T) {
-	t.Parallel()
-	user := &accountlinking.User{LoginMethods: []accountlinking.LoginMethod{
-		{RecipeID: "passwordless", RecipeUserID: "1", TenantIDs: []string{"public"}, AccountInfo: accountlinking.AccountInfo{Email: me}},
-		{RecipeID: "emailpassword", RecipeUserID: "2", TenantIDs: []string{"acme"}, AccountInfo: accountlinking.AccountInfo{Email: me}},
-		{RecipeID: "emailpassword", RecipeUserID: "3", TenantIDs: []string{"public"}, AccountInfo: accountlinking.AccountInfo{Email: "x@example.com"}},
-	}}
-	assert.Nil(t, methodOf(user, "public", me))
-	assert.EqualValues(t, "2", methodOf(user, "acme", me).RecipeUserID)
 }
 
 // I-01: text that no database can keep is refused before anything happens.

@@ -1,6 +1,7 @@
 package emailpassword
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,10 +15,53 @@ import (
 	"github.com/stepup-auth/stepup/session"
 )
 
+// signUpPOST is the default of APIs.SignUpPOST.
+func (r *Recipe) signUpPOST(ctx context.Context, in SignUpPOSTInput) (SignInPOSTResult, error) {
+	attempt, given, err := r.begin(SignInPOSTInput(in))
+	if err != nil {
+		return SignInPOSTResult{}, err
+	}
+	ctx, id, err := r.planUserID(ctx)
+	if err != nil {
+		return SignInPOSTResult{}, err
+	}
+	if _, err := r.flow.Admit(ctx, attempt, id); err != nil {
+		return SignInPOSTResult{}, err
+	}
+	if users.IsFakeEmail(given.Email) { // nobody begins a session with a stand-in address
+		return SignInPOSTResult{}, fieldError(emailField, emailIsTaken)
+	}
+	ctx, v := withVerification(ctx)
+	result, err := r.functions.SignUp(ctx, SignUpInput(given))
+	if policy, ok := errors.AsType[*PasswordPolicyViolatedError](err); ok {
+		return SignInPOSTResult{}, fieldError(passwordField, policy.FailureReason)
+	}
+	if errors.Is(err, ErrEmailAlreadyExists) {
+		return SignInPOSTResult{}, fieldError(emailField, emailIsTaken)
+	}
+	if err != nil {
+		return SignInPOSTResult{}, err
+	}
+	done, err := r.finish(ctx, attempt, result, given.Password, v)
+	if errors.Is(err, ErrWrongCredentials) { // front ends know no such answer to a sign-up, and would take it for a success
+		return SignInPOSTResult{}, errors.New("emailpassword: the new user was deleted, or given another password, before there was a session")
+	}
+	return done, err
+}
+
+func fieldError(id, problem string) error {
+	return &FieldError{FormFields: []FieldProblem{{ID: id, Error: problem}}}
+}
+
 // signUp is the default of Functions.SignUp.
 func (r *Recipe) signUp(ctx context.Context, in SignUpInput) (SignInResult, error) {
-	if _, _, err := normalise(in.TenantID, in.Email, in.Password); err != nil {
+	tenantID, address, err := normalise(in.TenantID, in.Email, in.Password)
+	if err != nil {
 		return SignInResult{}, err
+	}
+	// Whether the address is taken is decided when it is written. It is asked before, too, since a hash is dear and most refusals are this one.
+	if who, err := r.find(ctx, tenantID, address); err != nil || who.User != nil {
+		return SignInResult{}, cmp.Or(err, ErrEmailAlreadyExists)
 	}
 	hash, err := r.hashNew(ctx, in.Password)
 	if err != nil {
@@ -54,7 +98,7 @@ func (r *Recipe) signUpFields(ctx context.Context, tenantID string, formFields j
 		return nil, err
 	}
 	if problem != "" {
-		return nil, &FieldError{FormFields: []FieldProblem{{ID: passwordField, Error: problem}}}
+		return nil, fieldError(passwordField, problem)
 	}
 	return fields, nil
 }

@@ -140,8 +140,8 @@ func TestSignUpsAtOnce(t *testing.T) {
 	})
 }
 
-// The budget of a sign-up, without what the session needs and the list that its API reads: user.insert, user.join, credential.insert. Who was
-// just made is remembered, so nobody has to read it.
+// The budget of a sign-up, without what the session needs: user.list, user.insert, user.join, credential.insert. Who was just made is remembered, so
+// nobody has to read it. An address that is taken costs the first of these, and no hash.
 func TestStatementsOfASignUp(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *storetest.DB) {
@@ -153,8 +153,15 @@ func TestStatementsOfASignUp(t *testing.T) {
 		user, err := b.users.GetUser(ctx, result.User.ID)
 		require.NoError(t, err)
 		assert.Equal(t, result.User, user)
-		assert.Equal(t, 3, db.Probe.Count())
+		assert.Equal(t, 4, db.Probe.Count())
 		assert.Equal(t, 1, db.Probe.Commits())
+
+		db.Probe.Reset()
+		b.hashes.Store(0)
+		_, err = b.SignUp(t.Context(), SignUpInput{Email: me, Password: password})
+		require.ErrorIs(t, err, ErrEmailAlreadyExists)
+		assert.Equal(t, 1, db.Probe.Count())
+		assert.Zero(t, b.hashes.Load())
 	})
 }
 
@@ -163,7 +170,7 @@ func TestFailingStatementsOfASignUp(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *storetest.DB) {
 		b := newBundle(t, db, Config{})
 		before := db.Dump()
-		for n := 1; n <= 4; n++ { // three statements and the commit
+		for n := 1; n <= 5; n++ { // four statements and the commit
 			db.Probe.FailAt(n)
 			_, err := b.SignUp(t.Context(), SignUpInput{Email: me, Password: password})
 			require.ErrorIs(t, err, storetest.ErrInjected)
