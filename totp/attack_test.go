@@ -231,6 +231,43 @@ func TestSetUpMeanwhile(t *testing.T) {
 	})
 }
 
+// D-03: the device is verified between the look at it and its removal: whoever may remove only unverified ones is refused, and whoever may remove any
+// is asked for the rest.
+func TestRemovalMeanwhile(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *storetest.DB) {
+		meanwhile := func() {}
+		s := newSite(t, db, override(totp.Override{Functions: func(original totp.Functions, functions *totp.Functions) {
+			functions.ListDevices = func(ctx context.Context, in totp.ListDevicesInput) ([]totp.Device, error) {
+				devices, err := original.ListDevices(ctx, in)
+				meanwhile()
+				return devices, err
+			}
+		}}))
+		for _, required := range []bool{true, false} {
+			s.requires()
+			if required {
+				s.requires(factor.TOTP)
+			}
+			email := fmt.Sprintf("%t@example.com", required)
+			owner := s.signedUp(email)
+			thief := s.signedIn(email)
+			name, secret := owner.CreateDevice()
+			meanwhile = func() {
+				meanwhile = func() {}
+				require.True(t, owner.verifyDevice(name, s.code(secret)).Is("OK"))
+			}
+			r := thief.remove(name)
+			if required {
+				is(t, r, 403, unsatisfied, none)
+				require.Equal(t, []string{"TOTP Device 1"}, owner.names())
+			} else {
+				is(t, r, 200, `{"status":"OK","didDeviceExist":true}`, none)
+			}
+		}
+	})
+}
+
 // A session that was ended elsewhere changes no devices, though its access token has not ended: whoever planted a device gets no more use of it.
 func TestASessionThatWasEndedElsewhere(t *testing.T) {
 	t.Parallel()

@@ -41,6 +41,9 @@ type site struct {
 	seen []mfa.Event
 }
 
+// period is how long an authenticator shows one code.
+const period = 30 * time.Second
+
 // noon is the beginning of a period of 30 seconds.
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
