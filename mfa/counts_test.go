@@ -37,7 +37,7 @@ func TestStatementCounts(t *testing.T) {
 			count("protected page, refused", 0, func() { require.Equal(t, 403, me(c)) })
 			count("MFA info", 3, func() { c.Info() })
 			var name, secret string
-			count("TOTP device created", 5, func() { name, secret = c.CreateDevice() })
+			count("TOTP device created", 6, func() { name, secret = c.CreateDevice() })
 			count("TOTP device verified, session updated", 8, func() {
 				r := c.Call("POST", "/auth/totp/device/verify", map[string]string{"deviceName": name, "totp": frontend.Code(t, secret, b.now())})
 				require.True(t, r.Is("OK"), r.Body)

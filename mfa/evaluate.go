@@ -52,6 +52,19 @@ func (m *MFA) evaluate(ctx context.Context, s *session.Session, add factor.ID) (
 	return e, err
 }
 
+// evaluateStored is evaluate, but never by a token that is older than what is stored: another request may have taken a factor out of the session.
+func (m *MFA) evaluateStored(ctx context.Context, s *session.Session) (evaluation, error) {
+	e, err := m.evaluate(ctx, s, "")
+	if err != nil || e.changed { // then it was written, which compares the two
+		return e, err
+	}
+	changed, err := s.TakeOver(ctx, env.Key{})
+	if err != nil || !changed {
+		return e, err
+	}
+	return m.evaluate(ctx, s, "")
+}
+
 // evaluatePayload is the core: which factors are complete, what does the policy ask for, is it satisfied. It writes nothing and leaves the payload
 // as it is.
 func (m *MFA) evaluatePayload(ctx context.Context, who subject, payload map[string]any, add factor.ID) (evaluation, error) {

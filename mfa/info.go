@@ -49,7 +49,7 @@ func (m *MFA) ResyncSessionAndFetchMFAInfo(ctx context.Context, s *session.Sessi
 	if err != nil {
 		return Info{}, err
 	}
-	e, err := m.evaluate(ctx, s, "")
+	e, err := m.evaluateStored(ctx, s)
 	if err != nil {
 		return Info{}, err
 	}

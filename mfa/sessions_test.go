@@ -76,6 +76,36 @@ func TestARemovedFactorLeavesAllSessions(t *testing.T) {
 	})
 }
 
+// C-08: what another request took out of the session binds at the next MFA-info call too, though its access token still says the factor was completed.
+func TestMFAInfoShowsWhatWasTakenElsewhere(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *storetest.DB) {
+		b := newBundle(t, db, withPolicy(everybody))
+		phone, secret := b.enrolled(ada)
+		laptop := b.client()
+		require.True(t, laptop.SignIn(ada, password).Is("OK"))
+		require.True(t, laptop.VerifyTOTP(secret, b.now()).Is("OK"))
+		require.True(t, phone.Call("POST", "/auth/totp/device/remove", map[string]string{"deviceName": "TOTP Device 1"}).Is("OK"))
+
+		require.Equal(t, http.StatusOK, me(laptop), "its access token")
+		db.Probe.Reset()
+		next, _, _ := laptop.Info()
+		require.LessOrEqual(t, db.Probe.Count(), 3)
+		require.Equal(t, []string{"totp"}, next)
+		require.False(t, laptop.V())
+		require.Equal(t, []string{"emailpassword"}, laptop.Completed())
+		require.Equal(t, http.StatusForbidden, me(laptop))
+
+		// A session that was ended elsewhere is over.
+		_, err := b.Sessions().RevokeSession(t.Context(), b.session(laptop).Handle())
+		require.NoError(t, err)
+		laptop.NoRefresh = true
+		r := laptop.Call("PUT", "/auth/mfa/info", map[string]any{})
+		require.Equal(t, http.StatusUnauthorized, r.Status)
+		require.Nil(t, laptop.Payload)
+	})
+}
+
 // A session that the application made itself is judged when it is first verified: it began with the factor of its login method.
 func TestASessionOfTheHostsOwn(t *testing.T) {
 	t.Parallel()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stepup-auth/stepup/internal/canonical"
+	"github.com/stepup-auth/stepup/internal/env"
 	"github.com/stepup-auth/stepup/internal/token"
 )
 
@@ -259,6 +260,25 @@ func (s *Session) checkDatabase(ctx context.Context, now time.Time) error {
 		return err
 	}
 	return s.takeOver(ctx, now, stored)
+}
+
+// TakeOver is for the recipes of this module: it takes over what was stored for the session without it, and sends the changed token if the session
+// belongs to a request. Gone: an *UnauthorisedError.
+func (s *Session) TakeOver(ctx context.Context, _ env.Key) (changed bool, err error) {
+	r := s.recipe
+	ctx = r.env.Bind(ctx)
+	before := s.current.Load()
+	if err := s.checkDatabase(ctx, r.env.Now()); err != nil || s.current.Load() == before {
+		return false, err
+	}
+	at := s.attached()
+	if at == nil {
+		return true, nil
+	}
+	if at.answer.sent() {
+		return true, ErrResponseWritten
+	}
+	return true, s.attach(at.answer, at.request, at.mode)
 }
 
 // takeOver makes a token with the stored payload, which ends when the present one does.

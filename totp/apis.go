@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/stepup-auth/stepup/internal/store"
 	"github.com/stepup-auth/stepup/mfa"
 	"github.com/stepup-auth/stepup/mfa/factor"
 	"github.com/stepup-auth/stepup/session"
@@ -102,6 +103,8 @@ func (r *Recipe) removeDevicePOST(ctx context.Context, in RemoveDevicePOSTInput)
 }
 
 func (r *Recipe) removeInSession(ctx context.Context, in RemoveDevicePOSTInput, verified bool) (RemoveDeviceResult, error) {
+	by := callerIn(in.Session)
+	by.unverifiedOnly = !verified
 	if verified {
 		// The v of the token may be old: the policy is asked anew.
 		if _, err := mfa.FromContext(ctx).GetMFARequirementsForAuth(ctx, in.Session); err != nil {
@@ -111,43 +114,62 @@ func (r *Recipe) removeInSession(ctx context.Context, in RemoveDevicePOSTInput, 
 			return RemoveDeviceResult{}, err
 		}
 	}
-	ctx = asCaller(ctx, in.Session, !verified)
-	return r.functions.RemoveDevice(ctx, RemoveDeviceInput{UserID: in.Session.UserID(), DeviceName: in.DeviceName})
+	return r.functions.RemoveDevice(withCaller(ctx, by), RemoveDeviceInput{UserID: in.Session.UserID(), DeviceName: in.DeviceName})
 }
 
 func (r *Recipe) verifyDevicePOST(ctx context.Context, in VerifyDevicePOSTInput) (VerifyDeviceResult, error) {
-	m := mfa.FromContext(ctx)
-	if err := m.AssertAllowedToSetupFactor(ctx, in.Session, factor.TOTP); err != nil {
+	result, err := r.verifyInSession(ctx, in, false)
+	if errors.Is(err, errSetUp) { // since it was looked at
+		r.env.Store.Forget(ctx, store.Facts)
+		result, err = r.verifyInSession(ctx, in, true)
+	}
+	if err != nil || result.WasAlreadyVerified { // then no code was looked at
+		return result, sessionError(err)
+	}
+	return result, mfa.FromContext(ctx).MarkFactorAsCompleteInSession(ctx, in.Session, factor.TOTP)
+}
+
+// verifyInSession asks whether the session may set the factor up, and verifies the device. A session whose requirements are not met may do so while there
+// is no verified device; setUp true: it was allowed to although there is one.
+func (r *Recipe) verifyInSession(ctx context.Context, in VerifyDevicePOSTInput, setUp bool) (VerifyDeviceResult, error) {
+	if err := mfa.FromContext(ctx).AssertAllowedToSetupFactor(ctx, in.Session, factor.TOTP); err != nil {
 		return VerifyDeviceResult{}, err
 	}
-	result, err := r.functions.VerifyDevice(asCaller(ctx, in.Session, false), VerifyDeviceInput{
+	by := callerIn(in.Session)
+	claim, _ := mfa.Claim.GetValue(in.Session)
+	by.firstOnly = !claim.V && !setUp
+	return r.functions.VerifyDevice(withCaller(ctx, by), VerifyDeviceInput{
 		TenantID: in.Session.TenantID(), UserID: in.Session.UserID(), DeviceName: in.DeviceName, TOTP: in.TOTP,
 	})
-	if err != nil || result.WasAlreadyVerified { // then no code was looked at
-		return result, err
-	}
-	return result, m.MarkFactorAsCompleteInSession(ctx, in.Session, factor.TOTP)
 }
 
 func (r *Recipe) verifyTOTPPOST(ctx context.Context, in VerifyTOTPPOSTInput) error {
-	err := r.functions.VerifyTOTP(asCaller(ctx, in.Session, false), VerifyTOTPInput{
+	err := r.functions.VerifyTOTP(withCaller(ctx, callerIn(in.Session)), VerifyTOTPInput{
 		TenantID: in.Session.TenantID(), UserID: in.Session.UserID(), TOTP: in.TOTP,
 	})
 	if err != nil {
-		return err
+		return sessionError(err)
 	}
 	return mfa.FromContext(ctx).MarkFactorAsCompleteInSession(ctx, in.Session, factor.TOTP)
 }
 
+// sessionError says that the session is over whose tenant is gone: it is no mistake of the request.
+func sessionError(err error) error {
+	if errors.Is(err, session.ErrTenantNotFound) {
+		return &session.UnauthorisedError{Message: "Tenant not found"}
+	}
+	return err
+}
+
 // routes of the APIs that are not switched off. Each first asks for the session, then looks at the body.
-func routes(apis APIs) []mfa.Route {
+func (r *Recipe) routes(apis APIs) []mfa.Route {
 	var routes []mfa.Route
-	post := func(path string, served bool, handle func(ctx context.Context, s *session.Session, req *mfa.Request, b body) (any, error)) {
+	post := func(path string, served bool, session sessionFunc, handle bodyFunc) {
 		if served {
-			routes = append(routes, mfa.Route{Method: "POST", Path: path, Handle: withBody(handle)})
+			routes = append(routes, mfa.Route{Method: "POST", Path: path, Handle: withBody(session, handle)})
 		}
 	}
-	post("/totp/device", apis.CreateDevicePOST != nil, func(ctx context.Context, s *session.Session, req *mfa.Request, b body) (any, error) {
+	post("/totp/device", apis.CreateDevicePOST != nil, r.liveSession, func(ctx context.Context, s *session.Session, req *mfa.Request, b body) (any, error) {
 		name, err := b.optionalName()
 		if err != nil {
 			return nil, err
@@ -156,7 +178,7 @@ func routes(apis APIs) []mfa.Route {
 	})
 	if apis.ListDevicesGET != nil {
 		routes = append(routes, mfa.Route{Method: "GET", Path: "/totp/device/list", Handle: func(ctx context.Context, req *mfa.Request) (any, error) {
-			s, err := req.Session(ctx)
+			s, err := anySession(ctx, req)
 			if err != nil {
 				return nil, err
 			}
@@ -164,14 +186,14 @@ func routes(apis APIs) []mfa.Route {
 			return deviceList{append([]Device{}, devices...)}, err
 		}})
 	}
-	post("/totp/device/remove", apis.RemoveDevicePOST != nil, func(ctx context.Context, s *session.Session, req *mfa.Request, b body) (any, error) {
+	post("/totp/device/remove", apis.RemoveDevicePOST != nil, r.liveSession, func(ctx context.Context, s *session.Session, req *mfa.Request, b body) (any, error) {
 		name, ok := text(b.DeviceName)
 		if !ok || name == "" {
 			return nil, badInput("deviceName is required and must be a non-empty string")
 		}
 		return apis.RemoveDevicePOST(ctx, RemoveDevicePOSTInput{s, name, req.Options})
 	})
-	post("/totp/device/verify", apis.VerifyDevicePOST != nil, func(ctx context.Context, s *session.Session, req *mfa.Request, b body) (any, error) {
+	post("/totp/device/verify", apis.VerifyDevicePOST != nil, r.liveSession, func(ctx context.Context, s *session.Session, req *mfa.Request, b body) (any, error) {
 		name, ok := text(b.DeviceName)
 		if !ok {
 			return nil, badInput("deviceName is required and must be a string")
@@ -182,7 +204,7 @@ func routes(apis APIs) []mfa.Route {
 		}
 		return apis.VerifyDevicePOST(ctx, VerifyDevicePOSTInput{s, name, code, req.Options})
 	})
-	post("/totp/verify", apis.VerifyTOTPPOST != nil, func(ctx context.Context, s *session.Session, req *mfa.Request, b body) (any, error) {
+	post("/totp/verify", apis.VerifyTOTPPOST != nil, anySession, func(ctx context.Context, s *session.Session, req *mfa.Request, b body) (any, error) {
 		code, err := b.code()
 		if err != nil {
 			return nil, err
@@ -202,11 +224,30 @@ type body struct {
 	TOTP       json.RawMessage `json:"totp"`
 }
 
-func withBody(
-	handle func(ctx context.Context, s *session.Session, req *mfa.Request, b body) (any, error),
-) func(ctx context.Context, req *mfa.Request) (any, error) {
+type (
+	sessionFunc func(ctx context.Context, req *mfa.Request) (*session.Session, error)
+	bodyFunc    func(ctx context.Context, s *session.Session, req *mfa.Request, b body) (any, error)
+)
+
+// anySession demands a session, whatever its claims say.
+func anySession(ctx context.Context, req *mfa.Request) (*session.Session, error) {
+	return req.Session(ctx)
+}
+
+// liveSession is anySession that asks the database too: whoever was signed out elsewhere, or lost a factor there, does not get to set one up or to
+// remove one until the access token ends.
+func (r *Recipe) liveSession(ctx context.Context, req *mfa.Request) (*session.Session, error) {
+	return r.sessions.GetSession(req.Options.Response, req.Options.Request.WithContext(ctx), session.VerifyOptions{
+		CheckDatabase: true,
+		OverrideGlobalClaimValidators: func(context.Context, []session.ClaimValidator, *session.Session) ([]session.ClaimValidator, error) {
+			return nil, nil
+		},
+	})
+}
+
+func withBody(session sessionFunc, handle bodyFunc) func(ctx context.Context, req *mfa.Request) (any, error) {
 	return func(ctx context.Context, req *mfa.Request) (any, error) {
-		s, err := req.Session(ctx)
+		s, err := session(ctx, req)
 		if err != nil {
 			return nil, err
 		}

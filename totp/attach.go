@@ -13,7 +13,7 @@ func (r *Recipe) Attach(*mfa.MFA) (mfa.Registration, error) {
 		RecipeID:            "totp",
 		SecondaryFactors:    []factor.ID{factor.TOTP},
 		FactorsSetUpForUser: r.factorsSetUpForUser,
-		Routes:              routes(table.Override(r.defaultAPIs(), r.cfg.Override.APIs)),
+		Routes:              r.routes(table.Override(r.defaultAPIs(), r.cfg.Override.APIs)),
 	}, nil
 }
 
@@ -24,6 +24,7 @@ func (r *Recipe) AttachFlow(f *flow.Flow) error {
 		return nil
 	}
 	return r.attach(parts{
-		env: f.Env, attempts: f.Attempts, appName: f.AppName, getUser: f.AccountLinking.GetUser, factorRemoved: f.MFA.FactorRemoved,
+		env: f.Env, attempts: f.Attempts, appName: f.AppName, sessions: f.Sessions,
+		getUser: f.AccountLinking.GetUser, factorRemoved: f.MFA.FactorRemoved,
 	})
 }

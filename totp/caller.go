@@ -15,6 +15,7 @@ type caller struct {
 	handle, tenantID string // of that session
 	afterPassword    bool   // the session holds a right password
 	unverifiedOnly   bool   // RemoveDevice answers errVerified for a verified device, which the session may not remove
+	firstOnly        bool   // VerifyDevice answers errSetUp when there is a verified device, beside which the session may set up none
 }
 
 type callerKey struct{}
@@ -23,15 +24,18 @@ func withCaller(ctx context.Context, by caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, by)
 }
 
-// asCaller is withCaller for the session of a request.
-func asCaller(ctx context.Context, s *session.Session, unverifiedOnly bool) context.Context {
+// callerIn is what the session of a request says.
+func callerIn(s *session.Session) caller {
 	claim, _ := mfa.Claim.GetValue(s)
-	return withCaller(ctx, caller{
-		session: s, handle: s.Handle(), tenantID: s.TenantID(), afterPassword: claim.C.Has(factor.EmailPassword), unverifiedOnly: unverifiedOnly,
-	})
+	return caller{session: s, handle: s.Handle(), tenantID: s.TenantID(), afterPassword: claim.C.Has(factor.EmailPassword)}
 }
 
-func callerOf(ctx context.Context) caller {
+// callerOf returns the caller of a function that is about this user. An override that calls one about somebody else, with the ctx that it got, does that
+// in nobody's session.
+func callerOf(ctx context.Context, userID string) caller {
 	by, _ := ctx.Value(callerKey{}).(caller)
+	if by.session != nil && by.session.UserID() != userID {
+		return caller{}
+	}
 	return by
 }

@@ -103,7 +103,7 @@ func (r *Recipe) add(ctx context.Context, d device, secret []byte) (device, erro
 			return ErrDeviceAlreadyExists
 		}
 		if d.verified {
-			r.setUp(ctx, d.userID, "")
+			r.imported(ctx, d.userID)
 		}
 		return nil
 	})

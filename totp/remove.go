@@ -13,7 +13,7 @@ func (r *Recipe) removeDevice(ctx context.Context, in RemoveDeviceInput) (Remove
 	if err := errors.Join(checkUserID(in.UserID), checkText("deviceName", in.DeviceName)); err != nil {
 		return RemoveDeviceResult{}, err
 	}
-	by := callerOf(ctx)
+	by := callerOf(ctx, in.UserID)
 	var result RemoveDeviceResult
 	var lost bool
 	err := r.change(ctx, in.UserID, r.env.Now(), func(ctx context.Context, devices []device) error {

@@ -40,10 +40,24 @@ func (r *Recipe) factorsSetUpForUser(ctx context.Context, user *accountlinking.U
 	return nil, nil
 }
 
-// setUp tells that the user has one verified device more.
-func (r *Recipe) setUp(ctx context.Context, userID, tenantID string) {
+// imported tells that the user has one verified device more.
+func (r *Recipe) imported(ctx context.Context, userID string) {
 	r.env.Store.Forget(ctx, store.Facts)
+	r.tellSetUp(ctx, userID, "")
+}
+
+// confirmed tells that one of these, the verified devices of the user, is new.
+func (r *Recipe) confirmed(ctx context.Context, q question, devices []device) {
+	known := make([]facts.TOTPDevice, len(devices))
+	for i, d := range devices {
+		known[i] = facts.TOTPDevice{Name: d.name, Period: int(d.period), Skew: d.skew}
+	}
+	facts.TOTPDevicesChanged(ctx, r.env.Store, q.tenantID, q.userID, known)
+	r.tellSetUp(ctx, q.userID, q.tenantID)
+}
+
+func (r *Recipe) tellSetUp(ctx context.Context, userID, tenantID string) {
 	r.env.Emit(ctx, env.Event{
-		Name: env.FactorSetUp, UserID: userID, TenantID: tenantID, SessionHandle: callerOf(ctx).handle, FactorID: string(factor.TOTP), OK: true,
+		Name: env.FactorSetUp, UserID: userID, TenantID: tenantID, SessionHandle: callerOf(ctx, userID).handle, FactorID: string(factor.TOTP), OK: true,
 	})
 }

@@ -90,6 +90,7 @@ type parts struct {
 	env      *env.Env
 	attempts limits.Attempts
 	appName  string
+	sessions *session.Recipe
 	getUser  func(ctx context.Context, userID string) (*accountlinking.User, error)
 	// factorRemoved takes a factor out of all sessions of a person; s is the one that did it, or nil.
 	factorRemoved func(ctx context.Context, s *session.Session, userID string, id factor.ID) error

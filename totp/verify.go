@@ -38,20 +38,26 @@ func (r *Recipe) verifyDevice(ctx context.Context, in VerifyDeviceInput) (Verify
 	if err = errors.Join(err, checkText("deviceName", in.DeviceName)); err != nil {
 		return VerifyDeviceResult{}, err
 	}
+	firstOnly := callerOf(ctx, q.userID).firstOnly
+	var setUp []device // with the new one
 	err = r.count(ctx, q, func(ctx context.Context, budget *limits.Budget) (verdict, error) {
 		devices, err := r.devicesOnTenant(ctx, q)
 		if err != nil {
 			return verdict{}, err
 		}
 		d, found := byName(devices, in.DeviceName)
+		setUp = verified(devices)
 		switch {
 		case !found:
 			return verdict{}, ErrUnknownDevice
 		case d.verified:
 			return verdict{}, errVerified
-		case len(verified(devices)) >= r.maxDevices:
+		case firstOnly && len(setUp) > 0:
+			return verdict{}, errSetUp
+		case len(setUp) >= r.maxDevices:
 			return verdict{}, ErrTooManyDevices
 		}
+		setUp = append(setUp, d)
 		if err := budget.Spent(); err != nil {
 			return verdict{}, err
 		}
@@ -61,10 +67,13 @@ func (r *Recipe) verifyDevice(ctx context.Context, in VerifyDeviceInput) (Verify
 		return VerifyDeviceResult{WasAlreadyVerified: true}, nil
 	}
 	if err == nil {
-		r.setUp(ctx, q.userID, q.tenantID)
+		r.confirmed(ctx, q, setUp)
 	}
 	return VerifyDeviceResult{}, err
 }
+
+// errSetUp: there was to be no verified device.
+var errSetUp = errors.New("totp: the factor is set up")
 
 func verified(devices []device) []device {
 	var only []device
@@ -130,7 +139,7 @@ func (r *Recipe) count(ctx context.Context, q question, f func(ctx context.Conte
 }
 
 func (r *Recipe) tell(ctx context.Context, q question, v verdict) {
-	by := callerOf(ctx)
+	by := callerOf(ctx, q.userID)
 	event := env.Event{
 		Name: env.FactorChecked, UserID: q.userID, TenantID: q.tenantID, SessionHandle: by.handle, FactorID: string(factor.TOTP),
 		OK: v.reason == "", Reason: v.reason,

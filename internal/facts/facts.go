@@ -64,8 +64,7 @@ func scanRow(scan func(dest ...any) error) (r row, err error) {
 
 // Get reads the facts. Both ids are in their normal form.
 func Get(ctx context.Context, b *store.Backend, tenantID, userID string) (*Facts, error) {
-	key := "facts\x00" + tenantID + "\x00" + userID
-	if f, ok := store.Recall[*Facts](ctx, b, store.Facts, key); ok {
+	if f, ok := store.Recall[*Facts](ctx, b, store.Facts, factsKey(tenantID, userID)); ok {
 		return f, nil
 	}
 	rows, err := store.Rows(ctx, b, statement, []any{tenantID, userID}, scanRow)
@@ -93,12 +92,28 @@ func Get(ctx context.Context, b *store.Backend, tenantID, userID string) (*Facts
 		}
 	}
 	slices.Sort(f.Roles)
+	f.keep(ctx, b, tenantID, userID)
+	return f, nil
+}
+
+func (f *Facts) keep(ctx context.Context, b *store.Backend, tenantID, userID string) {
 	slices.SortFunc(f.TOTPDevices, func(a, b TOTPDevice) int { return strings.Compare(a.Name, b.Name) })
-	b.Keep(ctx, store.Facts, key, f)
+	b.Keep(ctx, store.Facts, factsKey(tenantID, userID), f)
 	b.Keep(ctx, store.Facts, tenantKey(tenantID), f.Tenant)
 	b.Keep(ctx, store.Facts, metadataKey(userID), f.UserMetadata)
 	b.Keep(ctx, store.Facts, totpKey(userID), f.TOTPDevices)
-	return f, nil
+}
+
+// TOTPDevicesChanged is the Forget of whoever wrote these verified devices of a person, all that there are, and committed that. What the request knows
+// else of that person on the tenant it need not read again.
+func TOTPDevicesChanged(ctx context.Context, b *store.Backend, tenantID, userID string, devices []TOTPDevice) {
+	f, known := store.Recall[*Facts](ctx, b, store.Facts, factsKey(tenantID, userID))
+	b.Forget(ctx, store.Facts)
+	if known {
+		changed := *f
+		changed.TOTPDevices = slices.Clone(devices)
+		changed.keep(ctx, b, tenantID, userID)
+	}
 }
 
 // GetTenant reads a tenant; nil: there is none. It is free where the facts of anybody on it are remembered.
@@ -146,9 +161,10 @@ func GetTOTPDevices(ctx context.Context, b *store.Backend, userID string) ([]TOT
 	return f.TOTPDevices, nil
 }
 
-func tenantKey(id string) string   { return "tenant\x00" + id }
-func metadataKey(id string) string { return "metadata\x00" + id }
-func totpKey(id string) string     { return "totp\x00" + id }
+func factsKey(tenantID, userID string) string { return "facts\x00" + tenantID + "\x00" + userID }
+func tenantKey(id string) string              { return "tenant\x00" + id }
+func metadataKey(id string) string            { return "metadata\x00" + id }
+func totpKey(id string) string                { return "totp\x00" + id }
 
 // ParseTenant makes a Tenant of the columns of its row.
 func ParseTenant(id string, firstFactors, requiredSecondaryFactors *string, coreConfig string) (*Tenant, error) {

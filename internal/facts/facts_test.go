@@ -115,6 +115,56 @@ func TestWhatOneStatementReadIsFreeForAllWhoAsk(t *testing.T) {
 	})
 }
 
+func TestWhoeverWroteTheDevicesKnowsThem(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *storetest.DB) {
+		fill(t, db)
+		ctx := db.Backend.Remember(context.Background())
+		var before []*facts.Facts
+		for _, id := range []string{"u1", "u2"} {
+			f, err := facts.Get(ctx, db.Backend, "t1", id)
+			require.NoError(t, err)
+			before = append(before, f)
+		}
+		_, err := db.Backend.Exec(ctx, newDevice, "d5", "u1", "new", true)
+		require.NoError(t, err)
+		devices := []facts.TOTPDevice{{Name: "phone", Period: 30, Skew: 1}, {Name: "old phone", Period: 30, Skew: 1}, {Name: "new", Period: 30, Skew: 1}}
+		facts.TOTPDevicesChanged(ctx, db.Backend, "t1", "u1", devices)
+		db.Probe.Reset()
+		remembered, err := facts.Get(ctx, db.Backend, "t1", "u1")
+		require.NoError(t, err)
+		listed, err := facts.GetTOTPDevices(ctx, db.Backend, "u1")
+		require.NoError(t, err)
+		require.Zero(t, db.Probe.Count())
+		stored, err := facts.Get(context.Background(), db.Backend, "t1", "u1")
+		require.NoError(t, err)
+		require.Equal(t, stored, remembered)
+		require.Equal(t, stored.TOTPDevices, listed)
+		require.Len(t, before[0].TOTPDevices, 2, "what was given out stays as it was")
+		require.Equal(t, "phone", devices[0].Name)
+
+		db.Probe.Reset()
+		_, err = facts.Get(ctx, db.Backend, "t1", "u2")
+		require.NoError(t, err)
+		require.Equal(t, 1, db.Probe.Count(), "of anybody else nothing is known any more")
+
+		// Nothing was remembered, or a transaction is open: it only forgets.
+		for _, ctx := range []context.Context{db.Backend.Remember(context.Background()), context.Background()} {
+			facts.TOTPDevicesChanged(ctx, db.Backend, "t1", "u1", nil)
+			f, err := facts.Get(ctx, db.Backend, "t1", "u1")
+			require.NoError(t, err)
+			require.Len(t, f.TOTPDevices, 3)
+		}
+		require.NoError(t, db.Backend.Tx(ctx, func(ctx context.Context) error {
+			facts.TOTPDevicesChanged(ctx, db.Backend, "t1", "u1", nil)
+			return nil
+		}))
+		f, err := facts.Get(ctx, db.Backend, "t1", "u1")
+		require.NoError(t, err)
+		require.Len(t, f.TOTPDevices, 3)
+	})
+}
+
 // C-02: what cannot be read is an error, never an empty list.
 func TestErrorsAreNeverEmptyLists(t *testing.T) {
 	t.Parallel()
