@@ -27,15 +27,16 @@ func subjectOf(s *session.Session) subject {
 
 // evaluation is what the policy and the completed factors of a session come to.
 type evaluation struct {
-	completed    factor.Completed
+	recorded     factor.Completed // what the claim holds
+	completed    factor.Completed // as much of it as counts now
 	requirements factor.Requirements
 	satisfied    bool
 	changed      bool // the claim of the payload says something else
 }
 
-func (e evaluation) update() map[string]any {
-	return map[string]any{claimKey: ClaimValue{e.completed, e.satisfied}.payload()}
-}
+func (e evaluation) value() ClaimValue { return ClaimValue{e.recorded, e.satisfied} }
+
+func (e evaluation) update() map[string]any { return map[string]any{claimKey: e.value().payload()} }
 
 // evaluate brings the claim of a session up to date, with add completed now unless it is "", and sends the changed token. The policy is asked with
 // nothing locked; when the stored claim has changed meanwhile, because another factor was completed in parallel, it is asked again about both.
@@ -64,11 +65,11 @@ func (m *MFA) evaluatePayload(ctx context.Context, who subject, payload map[stri
 		}
 		claim.C = factor.Completed{id: created}
 	}
-	e := evaluation{completed: believable(claim.C, now), changed: !known || add != ""}
+	e := evaluation{recorded: claim.C, changed: !known || add != ""}
 	if add != "" {
-		e.completed = maps.Clone(e.completed)
-		e.completed[add] = now.Truncate(time.Second)
+		e.recorded[add] = now.Truncate(time.Second)
 	}
+	e.completed = believable(e.recorded, now)
 	var err error
 	if e.requirements, err = m.requirements(ctx, who, payload, e.completed); err != nil {
 		return evaluation{}, err

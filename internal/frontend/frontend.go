@@ -54,6 +54,13 @@ func (c *Client) Clone() *Client {
 	return &clone
 }
 
+// At is another client with the same session, in header mode, that calls another server.
+func (c *Client) At(base string) *Client {
+	clone := *c
+	clone.base = base
+	return &clone
+}
+
 // Cookies that the client would send to the refresh route, which are all that it has.
 func (c *Client) Cookies() []*http.Cookie {
 	c.t.Helper()
