@@ -38,14 +38,19 @@ const (
 	childDatabase = "STEPUP_TEST_CHILD_DATABASE" // sqlite or postgres
 	childSource   = "STEPUP_TEST_CHILD_SOURCE"   // path or DSN
 	childPrefix   = "STEPUP_TEST_CHILD_PREFIX"
-	childKeys     = "STEPUP_TEST_CHILD_KEYS" // path
+	childKeys     = "STEPUP_TEST_CHILD_KEYS"   // path
+	childCounts   = "STEPUP_TEST_CHILD_COUNTS" // instead of serving it counts its goroutines
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childDatabase) == "" {
 		os.Exit(m.Run())
 	}
-	if err := child(context.Background()); err != nil {
+	run := child
+	if os.Getenv(childCounts) != "" {
+		run = countGoroutines
+	}
+	if err := run(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
