@@ -90,17 +90,24 @@ func TestAttemptWithoutItsStore(t *testing.T) {
 	}
 }
 
-// L-03: of 100 at once no more are checked than the budget has.
+// L-03, L-06: of 100 at once, on two machines and in two sessions, no more are checked than the one budget has.
 func TestAttemptsAtOnce(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *storetest.DB) {
 		b := newBundle(t, db)
-		s := b.session(b.signedUp(ada))
+		machines := b.machines()
+		c := b.signedUp(ada)
+		sessions := []*session.Session{b.session(c)}
+		require.True(t, c.SignIn(ada, password).Is("OK"))
+		sessions = append(sessions, machines[len(machines)-1].session(c))
 		var checked atomic.Int64
 		done := make(chan error, 100)
-		for range 100 {
+		for i := range 100 {
 			go func() {
-				done <- b.Attempt(context.Background(), s, "x", func(context.Context) (bool, error) { checked.Add(1); return false, nil })
+				done <- machines[i%len(machines)].Attempt(context.Background(), sessions[i/2%2], "x", func(context.Context) (bool, error) {
+					checked.Add(1)
+					return false, nil
+				})
 			}()
 		}
 		limited := 0

@@ -34,10 +34,11 @@ type bundle struct {
 	totp *totp.Recipe
 	url  string
 
-	clock atomic.Int64 // milliseconds
-	mu    sync.Mutex
-	log   bytes.Buffer
-	seen  []mfa.Event
+	change []func(*mfa.Config)
+	clock  *atomic.Int64 // milliseconds
+	mu     sync.Mutex
+	log    bytes.Buffer
+	seen   []mfa.Event
 }
 
 // cheap passwords: what is tested here is not the hash.
@@ -64,8 +65,14 @@ func everybody(context.Context, mfa.GetMFARequirementsForAuthInput) (factor.Requ
 
 func newBundle(t *testing.T, db *storetest.DB, change ...func(*mfa.Config)) *bundle {
 	t.Helper()
-	b := &bundle{t: t, db: db, totp: totp.New(totp.Config{})}
-	b.clock.Store(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).UnixMilli())
+	clock := &atomic.Int64{}
+	clock.Store(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).UnixMilli())
+	return newBundleAt(t, db, clock, change...)
+}
+
+func newBundleAt(t *testing.T, db *storetest.DB, clock *atomic.Int64, change ...func(*mfa.Config)) *bundle {
+	t.Helper()
+	b := &bundle{t: t, db: db, totp: totp.New(totp.Config{}), change: change, clock: clock}
 	cfg := mfa.Config{
 		AppInfo:      mfa.AppInfo{AppName: "Acme", APIDomain: "http://localhost:3001", WebsiteDomain: "http://localhost:3000"},
 		Storage:      db.DB,
@@ -87,6 +94,15 @@ func newBundle(t *testing.T, db *storetest.DB, change ...func(*mfa.Config)) *bun
 	b.MFA = auth
 	b.url = frontend.Serve(t, func(string) http.Handler { return auth.Middleware(b.host()) })
 	return b
+}
+
+// machines are this one and, where the database can be shared, another on it, with the same clock.
+func (b *bundle) machines() []*bundle {
+	b.t.Helper()
+	if b.db.Name == "memory" {
+		return []*bundle{b}
+	}
+	return []*bundle{b, newBundleAt(b.t, b.db.Again(storetest.Keys(b.t, "k1")), b.clock, b.change...)}
 }
 
 type lockedWriter struct{ b *bundle }
@@ -132,6 +148,9 @@ func (b *bundle) events() []string {
 }
 
 func (b *bundle) client() *frontend.Client { return frontend.New(b.t, b.url, "header") }
+
+// visits is a client of this machine with the session of a client of another.
+func (b *bundle) visits(c *frontend.Client) *frontend.Client { return c.At(b.url) }
 
 // signedUp is a client of a new user.
 func (b *bundle) signedUp(email string) *frontend.Client {

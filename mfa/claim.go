@@ -41,7 +41,7 @@ func (MultiFactorAuthClaim) FetchValue(ctx context.Context, in session.FetchValu
 		return nil, false, fmt.Errorf("mfa: the claim %s is fetched by an instance, and ctx is not that of one", claimKey)
 	}
 	e, err := m.evaluatePayload(ctx, subject{in.UserID, in.RecipeUserID, in.TenantID}, in.AccessTokenPayload, "")
-	return ClaimValue{e.completed, e.satisfied}, err == nil, err
+	return e.value(), err == nil, err
 }
 
 // AddToPayload returns a copy of the payload in which the factors of the ClaimValue are added to those that are there, and v is that of the value.
@@ -111,7 +111,7 @@ func (v ClaimValue) payload() map[string]any {
 // maxSkew is how far in the future a completion may lie, between two servers' clocks, and count.
 const maxSkew = 5 * time.Second
 
-// believable leaves out the factors that claim to have been completed in the future.
+// believable leaves out the factors that claim to have been completed in the future. They stay in the claim: the clock that is wrong may be this one.
 func believable(c factor.Completed, now time.Time) factor.Completed {
 	for _, t := range c {
 		if t.Sub(now) > maxSkew {

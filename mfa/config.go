@@ -49,8 +49,9 @@ type Config struct {
 	UserMetadata   usermetadata.Config
 
 	Limits Limits
-	// OnEvent is told what happened, inside the request, after it was committed, with no lock held. What it does slowly makes the request slow; a panic
-	// is logged and changes no answer.
+	// OnEvent is told what happened, inside the request, after it was committed, with no lock held: ctx may be used to read what was written. In a
+	// transaction of the host it is told before the host commits, with that transaction in ctx. What it does slowly makes the request slow; a panic is
+	// logged and changes no answer.
 	OnEvent func(ctx context.Context, e Event)
 
 	Override Override

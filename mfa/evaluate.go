@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -27,15 +28,16 @@ func subjectOf(s *session.Session) subject {
 
 // evaluation is what the policy and the completed factors of a session come to.
 type evaluation struct {
-	completed    factor.Completed
+	recorded     factor.Completed // what the claim holds
+	completed    factor.Completed // as much of it as counts now
 	requirements factor.Requirements
 	satisfied    bool
 	changed      bool // the claim of the payload says something else
 }
 
-func (e evaluation) update() map[string]any {
-	return map[string]any{claimKey: ClaimValue{e.completed, e.satisfied}.payload()}
-}
+func (e evaluation) value() ClaimValue { return ClaimValue{e.recorded, e.satisfied} }
+
+func (e evaluation) update() map[string]any { return map[string]any{claimKey: e.value().payload()} }
 
 // evaluate brings the claim of a session up to date, with add completed now unless it is "", and sends the changed token. The policy is asked with
 // nothing locked; when the stored claim has changed meanwhile, because another factor was completed in parallel, it is asked again about both.
@@ -77,11 +79,11 @@ func (m *MFA) evaluatePayload(ctx context.Context, who subject, payload map[stri
 		}
 		claim.C = factor.Completed{id: created}
 	}
-	e := evaluation{completed: believable(claim.C, now), changed: !known || add != ""}
+	e := evaluation{recorded: claim.C, changed: !known || add != ""}
 	if add != "" {
-		e.completed = maps.Clone(e.completed)
-		e.completed[add] = now.Truncate(time.Second)
+		e.recorded[add] = now.Truncate(time.Second)
 	}
+	e.completed = believable(e.recorded, now)
 	var err error
 	if e.requirements, err = m.requirements(ctx, who, payload, e.completed); err != nil {
 		return evaluation{}, err
@@ -96,13 +98,18 @@ func (m *MFA) requirements(ctx context.Context, who subject, payload map[string]
 	user := lazy(func(ctx context.Context) (*accountlinking.User, error) {
 		return m.user(ctx, string(who.recipeUserID))
 	})
+	private, err := copyOf(payload)
+	if err != nil {
+		return nil, err
+	}
 	in := GetMFARequirementsForAuthInput{
 		TenantID:           who.tenantID,
-		AccessTokenPayload: copyOf(payload),
+		AccessTokenPayload: private,
 		CompletedFactors:   maps.Clone(completed),
 		User:               user,
 		Roles: lazy(func(ctx context.Context) ([]string, error) {
-			return m.userRoles.GetRolesForUser(ctx, who.tenantID, who.userID)
+			roles, err := m.userRoles.GetRolesForUser(ctx, who.tenantID, who.userID)
+			return roles, ofSession(err)
 		}),
 		FactorsSetUpForUser: lazy(func(ctx context.Context) ([]factor.ID, error) {
 			u, err := user(ctx)
@@ -141,13 +148,18 @@ func anyOneRequired(ctx context.Context, in GetMFARequirementsForAuthInput) (fac
 // requiredByTenant reads the tenant together with what else a policy may ask about the user.
 func (m *MFA) requiredByTenant(ctx context.Context, who subject) ([]factor.ID, error) {
 	t, err := m.tenant(ctx, who.tenantID, who.userID)
-	if errors.Is(err, session.ErrTenantNotFound) {
-		return nil, &session.UnauthorisedError{Message: "Tenant not found"}
-	}
 	if err != nil {
-		return nil, err
+		return nil, ofSession(err)
 	}
 	return t.RequiredSecondaryFactors, nil
+}
+
+// ofSession makes the error of a tenant that a session names: such a session is over.
+func ofSession(err error) error {
+	if errors.Is(err, session.ErrTenantNotFound) {
+		return &session.UnauthorisedError{Message: "Tenant not found"}
+	}
+	return err
 }
 
 // user returns the user of an id that a session names; one that is gone ends the session.
@@ -186,11 +198,8 @@ func (m *MFA) firstFactorOf(ctx context.Context, who subject, payload map[string
 		}
 	}
 	valid, err := m.validFirstFactors(ctx, who.tenantID, who.userID, candidates)
-	if errors.Is(err, session.ErrTenantNotFound) {
-		return "", time.Time{}, &session.UnauthorisedError{Message: "Tenant not found"}
-	}
 	if err != nil {
-		return "", time.Time{}, err
+		return "", time.Time{}, ofSession(err)
 	}
 	if len(valid) == 0 {
 		return "", time.Time{}, &session.UnauthorisedError{Message: "Incorrect login method used"}
@@ -199,14 +208,11 @@ func (m *MFA) firstFactorOf(ctx context.Context, who subject, payload map[string
 }
 
 // copyOf gives application code a payload of its own.
-func copyOf(payload map[string]any) map[string]any {
+func copyOf(payload map[string]any) (map[string]any, error) {
 	text, err := json.Marshal(payload)
-	if err != nil { // a payload came from JSON
-		return map[string]any{}
+	if err != nil {
+		return nil, fmt.Errorf("mfa: the payload of the session: %w", err)
 	}
 	private := map[string]any{}
-	if json.Unmarshal(text, &private) != nil {
-		return map[string]any{}
-	}
-	return private
+	return private, json.Unmarshal(text, &private)
 }

@@ -39,9 +39,10 @@ type APIs struct {
 }
 
 // GetMFARequirementsForAuthFunc is a policy: who must complete which factors. It is asked with no transaction open, perhaps several times per
-// request. An error is a 500, or the refusal that it is, never "no second factor"; a nil item in the list is an error. At a sign-in it is asked
-// after the recipe's function, overrides included, has returned and committed, and before the session is written: it sees the role that an
-// override gave. After an error there is no session; a user that was made stays.
+// request. An error is a 500, or the refusal that it is, never "no second factor"; at a refresh it is a 500 unless it is a
+// *session.UnauthorisedError. A nil item in the list is an error. At a sign-in it is asked after the recipe's function, overrides included, has
+// returned and committed, and before the session is written: it sees the role that an override gave. After an error there is no session; a user that
+// was made stays.
 type GetMFARequirementsForAuthFunc func(ctx context.Context, in GetMFARequirementsForAuthInput) (factor.Requirements, error)
 
 // Lazy is computed on the first call and remembered, its error too.

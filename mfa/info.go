@@ -58,10 +58,7 @@ func (m *MFA) ResyncSessionAndFetchMFAInfo(ctx context.Context, s *session.Sessi
 		return Info{}, err
 	}
 	if _, err := m.tenant(ctx, s.TenantID(), s.UserID()); err != nil {
-		if errors.Is(err, session.ErrTenantNotFound) {
-			return Info{}, &session.UnauthorisedError{Message: "Tenant not found"}
-		}
-		return Info{}, err
+		return Info{}, ofSession(err)
 	}
 	if info.AllowedToSetup, err = m.allowedToSetUp(ctx, s, m.offeredSecondaryFactors(), e.requirements, info.AlreadySetup); err != nil {
 		return Info{}, err
@@ -142,30 +139,36 @@ func (m *MFA) resyncSessionAndFetchMFAInfoPUT(ctx context.Context, in ResyncSess
 	return m.ResyncSessionAndFetchMFAInfo(ctx, in.Session)
 }
 
-// routes are those of MFA itself and of the factors, in their order.
+// routes are those of the factors, in their order, and then that of MFA itself.
 func (m *MFA) routes() []env.Route {
 	var routes []env.Route
-	if m.apis.ResyncSessionAndFetchMFAInfoPUT != nil {
-		routes = append(routes, m.route("multifactorauth", Route{"PUT", "/mfa/info", func(ctx context.Context, r *Request) (any, error) {
-			s, err := r.Session(ctx)
-			if err != nil {
-				return nil, err
-			}
-			return m.apis.ResyncSessionAndFetchMFAInfoPUT(ctx, ResyncSessionAndFetchMFAInfoPUTInput{s, r.Options})
-		}}))
-	}
 	for _, reg := range m.registrations {
 		for _, route := range reg.Routes {
 			routes = append(routes, m.route(reg.RecipeID, route))
 		}
 	}
-	return routes
+	if m.apis.ResyncSessionAndFetchMFAInfoPUT == nil {
+		return routes
+	}
+	return append(routes, m.route("multifactorauth", Route{"PUT", "/mfa/info", func(ctx context.Context, r *Request) (any, error) {
+		s, err := r.Session(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return m.apis.ResyncSessionAndFetchMFAInfoPUT(ctx, ResyncSessionAndFetchMFAInfoPUTInput{s, r.Options})
+	}}))
 }
 
 func (m *MFA) route(recipeID string, route Route) env.Route {
 	return env.Route{RecipeID: recipeID, Method: route.Method, Path: route.Path, Handle: func(ctx context.Context, in env.Request) (any, error) {
-		return route.Handle(ctx, &Request{
-			TenantID: in.TenantID, Options: session.APIOptions{Request: in.Request, Response: in.Response}, m: m,
-		})
+		r := &Request{TenantID: in.TenantID, Options: session.APIOptions{Request: in.Request, Response: in.Response}, m: m}
+		result, err := route.Handle(ctx, r)
+		if errors.Is(err, session.ErrTenantNotFound) && r.session != nil {
+			// Of the session or of the path? Only the first ends the session.
+			if _, gone := m.tenant(ctx, r.session.TenantID(), r.session.UserID()); errors.Is(gone, session.ErrTenantNotFound) {
+				err = ofSession(err)
+			}
+		}
+		return result, err
 	}}
 }

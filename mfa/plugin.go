@@ -53,7 +53,8 @@ type Request struct {
 	TenantID string // of the path; whether it exists is for the route to find out
 	Options  session.APIOptions
 
-	m *MFA
+	m       *MFA
+	session *session.Session // once it was asked for
 }
 
 // Decode is Options.Decode: the JSON body, with exact keys.
@@ -64,9 +65,11 @@ func (r *Request) Session(ctx context.Context) (*session.Session, error) {
 	if r.m == nil {
 		return nil, fmt.Errorf("mfa: a Request that no instance has made has no session")
 	}
-	return r.m.sessions.GetSession(r.Options.Response, r.Options.Request, session.VerifyOptions{
+	s, err := r.m.sessions.GetSession(r.Options.Response, r.Options.Request.WithContext(ctx), session.VerifyOptions{
 		OverrideGlobalClaimValidators: func(context.Context, []session.ClaimValidator, *session.Session) ([]session.ClaimValidator, error) {
 			return nil, nil
 		},
 	})
+	r.session = s
+	return s, err
 }

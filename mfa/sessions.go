@@ -3,6 +3,7 @@ package mfa
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 
 	"github.com/stepup-auth/stepup/internal/env"
@@ -85,10 +86,21 @@ func (m *MFA) onRefresh(ctx context.Context, in env.Refresh) (map[string]any, er
 		return nil, nil // made when the session is next verified
 	}
 	e, err := m.evaluatePayload(ctx, subject{in.UserID, session.RecipeUserID(in.RecipeUserID), in.TenantID}, in.Payload, "")
+	if _, over := errors.AsType[*session.UnauthorisedError](err); err != nil && !over {
+		return nil, fmt.Errorf("mfa: the policy at a refresh: %w", failure{err})
+	}
 	if err != nil || !e.changed {
 		return nil, err
 	}
 	return e.update(), nil
+}
+
+// failure is an error that is a 500 whatever it is: front ends take any other answer to a refresh for new tokens or for the end of the session.
+type failure struct{ error }
+
+// Is finds what the error is for the log and for tests; a tenant that is not found would be a 400.
+func (f failure) Is(target error) bool {
+	return target != session.ErrTenantNotFound && errors.Is(f.error, target)
 }
 
 func (m *MFA) emitCompleted(ctx context.Context, s *session.Session, id factor.ID) {

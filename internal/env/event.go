@@ -18,14 +18,14 @@ type Event struct {
 	Reason        string
 }
 
-// Emit tells the host's sink, with the time added, once the open transaction of ours has committed. A panic in the sink is logged and changes
-// nothing.
+// Emit tells the host's sink, with the time added, once the open transaction of ours has committed; the sink may read what was written. In a
+// transaction of the host it does so at once. A panic in the sink is logged and changes nothing.
 func (e *Env) Emit(ctx context.Context, event Event) {
 	if e.OnEvent == nil {
 		return
 	}
 	event.Time = e.Now()
-	e.Store.AfterCommit(ctx, func() {
+	e.Store.AfterCommit(ctx, func(ctx context.Context) {
 		defer func() {
 			if p := recover(); p != nil {
 				e.Logger.ErrorContext(ctx, "panic in OnEvent", "event", event.Name, "panic", p, "stack", string(debug.Stack()))

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"testing"
 	"time"
@@ -51,6 +52,21 @@ func New(t testing.TB, base, mode string) *Client {
 func (c *Client) Clone() *Client {
 	clone := *c
 	return &clone
+}
+
+// At is another client with the same session, in header mode, that calls another server.
+func (c *Client) At(base string) *Client {
+	clone := *c
+	clone.base = base
+	return &clone
+}
+
+// Cookies that the client would send to the refresh route, which are all that it has.
+func (c *Client) Cookies() []*http.Cookie {
+	c.t.Helper()
+	url, err := url.Parse(c.base + "/auth/session/refresh")
+	require.NoError(c.t, err)
+	return c.http.Jar.Cookies(url)
 }
 
 // Response is an answer.

@@ -43,7 +43,7 @@ func TestCallsJoinTheTransactionOfTheHost(t *testing.T) {
 			assert.Equal(t, "1", get(t, ctx, b, "c"))
 			assert.Zero(t, db.Probe.Commits())
 			done := false
-			b.AfterCommit(ctx, func() { done = true })
+			b.AfterCommit(ctx, func(ctx context.Context) { done = b.InTx(ctx) })
 			assert.True(t, done, "nobody tells us when it commits")
 			if commit {
 				require.NoError(t, tx.Commit())

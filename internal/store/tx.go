@@ -53,17 +53,18 @@ func (b *Backend) RefuseInTx(ctx context.Context) error {
 	return nil
 }
 
-// AfterCommit runs f when the transaction of ours that ctx carries has committed, and drops it after a rollback. Without one, and in a
-// transaction of the host, whose end nobody tells us, it runs f at once.
-func (b *Backend) AfterCommit(ctx context.Context, f func()) {
+// AfterCommit runs f when the transaction of ours that ctx carries has committed, and drops it after a rollback; the ctx of f carries it no more.
+// Without one, and in a transaction of the host, whose end nobody tells us, it runs f at once.
+func (b *Backend) AfterCommit(ctx context.Context, f func(ctx context.Context)) {
 	t := b.txOf(ctx)
 	if t == nil || t.host {
-		f()
+		f(ctx)
 		return
 	}
+	outside := context.WithValue(ctx, txKey{b}, (*txState)(nil))
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.committed = append(t.committed, f)
+	t.committed = append(t.committed, func() { f(outside) })
 }
 
 // Tx calls f with a ctx that carries a transaction, commits when f returns nil and rolls back when it returns an error or panics. When the

@@ -80,7 +80,7 @@ func TestWhatFailedInsideRollsBackTheWhole(t *testing.T) {
 					defer func() { recover() }()
 					b.Tx(ctx, func(ctx context.Context) error {
 						put(t, ctx, b, "inside", "1")
-						b.AfterCommit(ctx, func() { committed = true })
+						b.AfterCommit(ctx, func(context.Context) { committed = true })
 						return inner(ctx)
 					})
 				}()
@@ -102,7 +102,11 @@ func TestAfterCommitRunsOnceItIsCommitted(t *testing.T) {
 		b := db.Backend
 		var log []string
 		note := func(ctx context.Context, what string) {
-			b.AfterCommit(ctx, func() { log = append(log, what) })
+			b.AfterCommit(ctx, func(ctx context.Context) {
+				log = append(log, what)
+				assert.False(t, b.InTx(ctx), "the transaction is over")
+				get(t, ctx, b, "nothing")
+			})
 		}
 		note(t.Context(), "without a transaction: at once")
 		require.Len(t, log, 1)
@@ -155,7 +159,7 @@ func TestWhatWasInTheWayIsTriedAgain(t *testing.T) {
 				db.Probe.FailAtWith(step, err)
 				require.NoError(t, b.Tx(t.Context(), func(ctx context.Context) error {
 					calls++
-					b.AfterCommit(ctx, func() { after++ })
+					b.AfterCommit(ctx, func(context.Context) { after++ })
 					_, err := b.Exec(ctx, putText, key, "1")
 					return err
 				}))
