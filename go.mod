@@ -2,8 +2,12 @@ module github.com/stepup-auth/stepup
 
 go 1.26.0
 
-// node_modules of the browser tests may hold Go files of their own.
-ignore ./examples/internal/browser/node_modules
+// What npm installs and builds may hold Go files of its own.
+ignore (
+	./examples/internal/browser/node_modules
+	./examples/react/site
+	./examples/react/web
+)
 
 require (
 	github.com/golang-jwt/jwt/v5 v5.3.1

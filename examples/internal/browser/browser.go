@@ -26,12 +26,13 @@ func Run(t *testing.T, script, url string, programs ...string) {
 		find(t, program)
 	}
 	if _, err := os.Stat(filepath.Join(here, "node_modules", "playwright-core")); err != nil {
-		missing(t, "playwright-core is not installed: run npm ci in examples/internal/browser")
+		Missing(t, "playwright-core is not installed: run npm ci in examples/internal/browser")
 	}
 	script, err := filepath.Abs(script)
 	if err != nil {
 		t.Fatal(err)
 	}
+	depend(t, here, filepath.Dir(script))
 	shots := os.Getenv("MFA_TEST_SHOTS")
 	if shots == "" {
 		shots = t.TempDir()
@@ -53,11 +54,28 @@ func find(t *testing.T, names ...string) string {
 			return path
 		}
 	}
-	missing(t, names[0]+" is not installed")
+	Missing(t, names[0]+" is not installed")
 	return ""
 }
 
-func missing(t *testing.T, what string) {
+// depend looks at the scripts of the directories, so that go test does not take its last result where one of them changed.
+func depend(t *testing.T, directories ...string) {
+	t.Helper()
+	for _, directory := range directories {
+		scripts, err := filepath.Glob(filepath.Join(directory, "*.mjs"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, script := range scripts {
+			if _, err := os.Stat(script); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// Missing skips the test, for want of something, or fails it if MFA_TEST_REQUIRE names browser.
+func Missing(t *testing.T, what string) {
 	t.Helper()
 	if slices.Contains(strings.Split(os.Getenv("MFA_TEST_REQUIRE"), ","), "browser") {
 		t.Fatal("a browser is required by MFA_TEST_REQUIRE: " + what)
