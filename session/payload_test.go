@@ -195,6 +195,42 @@ func TestChangePayload(t *testing.T) {
 	})
 }
 
+// What another request has stored is taken over with a token that ends when the old one does; nothing is written.
+func TestTakeOver(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *storetest.DB) {
+		b := newBundle(t, db, setup{})
+		s := b.sign("user-1")
+		token := s.AccessToken()
+		db.Probe.Reset()
+		changed, err := s.TakeOver(t.Context(), env.Key{})
+		require.NoError(t, err)
+		require.False(t, changed)
+		require.Equal(t, token, s.AccessToken())
+		require.Equal(t, 1, db.Probe.Count())
+
+		require.NoError(t, b.ChangePayload(t.Context(), env.Key{}, s.Handle(), completed("totp")))
+		stored, ends := db.Dump("sessions"), s.AccessTokenPayload()["exp"]
+		changed, err = s.TakeOver(t.Context(), env.Key{})
+		require.NoError(t, err)
+		require.True(t, changed)
+		require.Equal(t, stored, db.Dump("sessions"))
+		require.NotEqual(t, token, s.AccessToken())
+		require.True(t, s.AllSessionTokensDangerously().AccessAndFrontTokenUpdated)
+		require.Equal(t, map[string]any{"totp": true}, s.AccessTokenPayload()["done"])
+		require.Equal(t, ends, s.AccessTokenPayload()["exp"])
+
+		require.NoError(t, s.Revoke(t.Context()))
+		_, err = s.TakeOver(t.Context(), env.Key{})
+		var gone *session.UnauthorisedError
+		require.ErrorAs(t, err, &gone)
+		require.False(t, gone.KeepTokens)
+		db.Probe.FailAt(1)
+		_, err = s.TakeOver(t.Context(), env.Key{})
+		require.ErrorIs(t, err, storetest.ErrInjected)
+	})
+}
+
 func TestChangePayloadOfAHandle(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *storetest.DB) {

@@ -52,6 +52,8 @@ func TestStatementsOverHTTP(t *testing.T) {
 				v = s.signedIn(email)
 			}
 			var name, secret string
+			v.CreateDevice()
+			costs("remove, not verified", 5, func() { v.remove("TOTP Device 1") }) // no session is looked for
 			costs("create", 6, func() { name, secret = v.CreateDevice() })
 			v.verifyDevice(name, s.wrong(secret))
 			costs("verify device", 8, func() { require.True(t, v.verifyDevice(name, s.code(secret)).Is("OK")) })

@@ -185,6 +185,21 @@ func TestOverridesThatFail(t *testing.T) {
 	})
 }
 
+// The user is gone by the time at which the device is made: that ends the session. To a host's own call it is an error like any other.
+func TestAUserWhoIsGone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, storetest.Open(t, "memory"), override(totp.Override{Functions: func(_ totp.Functions, functions *totp.Functions) {
+		functions.GetUserIdentifierInfoForUserID = func(context.Context, totp.GetUserIdentifierInfoForUserIDInput) (string, error) {
+			return "", totp.ErrUnknownUserID
+		}
+	}}))
+	v := s.signedUp(ada)
+	_, err := s.totp.CreateDevice(t.Context(), totp.CreateDeviceInput{UserID: v.UserID()})
+	require.ErrorIs(t, err, totp.ErrUnknownUserID)
+	v.NoRefresh = true
+	is(t, v.create(object{}), 401, unauthorised, cleared)
+}
+
 // C-02: what an override of mfa refuses, or the policy cannot say, completes nothing: the code is used, and the next one works.
 func TestMarkingThatFails(t *testing.T) {
 	t.Parallel()
