@@ -15,7 +15,7 @@ import (
 type Functions struct {
 	// SignUp makes a user: it hashes the password, then calls CreateNewRecipeUser inside the transaction that holds all that a sign-up
 	// writes. It demands of the password only what hashing demands (*PasswordPolicyViolatedError): the checks of the form are those of the
-	// API. ErrEmailAlreadyExists leaves nothing behind, and costs no hash.
+	// API. ErrEmailAlreadyExists leaves nothing behind.
 	SignUp func(ctx context.Context, in SignUpInput) (SignInResult, error)
 	// CreateNewRecipeUser only makes the login method: no policy is asked. A sign-up calls it with the hash, since it hashes before its
 	// transaction, and with a ctx that carries the transaction: an override that writes rows of the host's own there (db.Tx(ctx)) gets both or

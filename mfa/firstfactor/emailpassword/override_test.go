@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -279,10 +280,10 @@ func TestAnAPIThatAnswersByItself(t *testing.T) {
 // An override may call the original with an input of its own, with the tenant in any form.
 func TestAnAPIWithAnInputOfItsOwn(t *testing.T) {
 	t.Parallel()
-	tenantID, email := "", me
+	tenantID, email, secret := "", me, password
 	change := func(in *SignInPOSTInput) {
 		in.TenantID = tenantID
-		in.FormFields = []Field{{"email", email}, {"password", password}}
+		in.FormFields = []Field{{"email", email}, {"password", secret}}
 	}
 	s := newSite(t, storetest.Open(t, "memory"), Config{Override: Override{APIs: func(original APIs, apis *APIs) {
 		apis.SignUpPOST = func(ctx context.Context, in SignUpPOSTInput) (SignInPOSTResult, error) {
@@ -312,6 +313,9 @@ func TestAnAPIWithAnInputOfItsOwn(t *testing.T) {
 		refusedWith(t, s.post(path, filled(me, password)), 400, `{"message":"Email must be valid UTF-8 without U+0000"}`)
 		email = me
 	}
+	email, secret = "you@example.com", strings.Repeat("x", 1025)
+	refusedWith(t, s.post("/signup", filled(me, password)), 200, fieldErrors("password", "Password must not be longer than 1024 bytes"))
+	refusedWith(t, s.post("/signin", filled(me, password)), 200, wrongCredentials)
 }
 
 // A nil field switches its routes off: the host answers, or a mounted handler's 404.

@@ -114,7 +114,7 @@ func TestHashesAreBounded(t *testing.T) {
 
 		const hashers = 2
 		hashed, most := watch(s.recipe.hasher)
-		started, open := make(chan struct{}, 100), make(chan struct{})
+		started, open := make(chan struct{}, 1000), make(chan struct{})
 		compute := s.recipe.hasher.compute
 		s.recipe.hasher.compute = func(hash func()) {
 			compute(func() {
