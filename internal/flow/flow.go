@@ -90,8 +90,12 @@ type Found struct {
 	Method *accountlinking.LoginMethod
 }
 
-// Find looks for the user whose login method of this recipe, on the attempt's tenant, has the account info.
+// Find looks for the user whose login method of this recipe, on the attempt's tenant, has the account info. In a transaction of the host, in which no
+// session could be made at the end, it is store.ErrInsideTx, before anything is written.
 func (f *Flow) Find(ctx context.Context, a *Attempt, info accountlinking.AccountInfo) (Found, error) {
+	if err := f.Env.Store.RefuseInTx(ctx); err != nil {
+		return Found{}, err
+	}
 	users, err := f.AccountLinking.ListUsersByAccountInfo(ctx, accountlinking.ListUsersByAccountInfoInput{
 		TenantID: a.TenantID, AccountInfo: info, DoUnionOfAccountInfo: true,
 	})
