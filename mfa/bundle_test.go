@@ -29,7 +29,7 @@ import (
 // bundle is an instance with password and TOTP, served over HTTP, whose clock is turned by hand.
 type bundle struct {
 	*mfa.MFA
-	t    *testing.T
+	t    testing.TB
 	db   *storetest.DB
 	totp *totp.Recipe
 	url  string
@@ -63,14 +63,14 @@ func everybody(context.Context, mfa.GetMFARequirementsForAuthInput) (factor.Requ
 	return factor.Requirements{factor.TOTP}, nil
 }
 
-func newBundle(t *testing.T, db *storetest.DB, change ...func(*mfa.Config)) *bundle {
+func newBundle(t testing.TB, db *storetest.DB, change ...func(*mfa.Config)) *bundle {
 	t.Helper()
 	clock := &atomic.Int64{}
 	clock.Store(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).UnixMilli())
 	return newBundleAt(t, db, clock, change...)
 }
 
-func newBundleAt(t *testing.T, db *storetest.DB, clock *atomic.Int64, change ...func(*mfa.Config)) *bundle {
+func newBundleAt(t testing.TB, db *storetest.DB, clock *atomic.Int64, change ...func(*mfa.Config)) *bundle {
 	t.Helper()
 	b := &bundle{t: t, db: db, totp: totp.New(totp.Config{}), change: change, clock: clock}
 	cfg := mfa.Config{

@@ -2,9 +2,7 @@ package mfa
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -98,13 +96,9 @@ func (m *MFA) requirements(ctx context.Context, who subject, payload map[string]
 	user := lazy(func(ctx context.Context) (*accountlinking.User, error) {
 		return m.user(ctx, string(who.recipeUserID))
 	})
-	private, err := copyOf(payload)
-	if err != nil {
-		return nil, err
-	}
 	in := GetMFARequirementsForAuthInput{
 		TenantID:           who.tenantID,
-		AccessTokenPayload: private,
+		AccessTokenPayload: copyOf(payload),
 		CompletedFactors:   maps.Clone(completed),
 		User:               user,
 		Roles: lazy(func(ctx context.Context) ([]string, error) {
@@ -207,12 +201,25 @@ func (m *MFA) firstFactorOf(ctx context.Context, who subject, payload map[string
 	return valid[0], info.TimeCreated.Truncate(time.Second), nil
 }
 
-// copyOf gives application code a payload of its own.
-func copyOf(payload map[string]any) (map[string]any, error) {
-	text, err := json.Marshal(payload)
-	if err != nil {
-		return nil, fmt.Errorf("mfa: the payload of the session: %w", err)
+// copyOf gives application code a payload of its own. What it holds came from JSON.
+func copyOf(payload map[string]any) map[string]any {
+	private := make(map[string]any, len(payload))
+	for key, value := range payload {
+		private[key] = copyOfValue(value)
 	}
-	private := map[string]any{}
-	return private, json.Unmarshal(text, &private)
+	return private
+}
+
+func copyOfValue(value any) any {
+	switch value := value.(type) {
+	case map[string]any:
+		return copyOf(value)
+	case []any:
+		private := make([]any, len(value))
+		for i, v := range value {
+			private[i] = copyOfValue(v)
+		}
+		return private
+	}
+	return value
 }

@@ -206,9 +206,21 @@ func TestTheInputsOfThePolicy(t *testing.T) {
 	assert.Equal(t, "public", in.TenantID)
 	assert.Equal(t, factor.Completed{factor.EmailPassword: b.now()}, in.CompletedFactors)
 	require.NotNil(t, in.AccessTokenPayload)
-	in.AccessTokenPayload["sub"] = "somebody else" // a private copy
 
+	// The payload is a private copy, to its depth.
 	s := b.session(c)
+	require.NoError(t, s.MergeIntoAccessTokenPayload(t.Context(), map[string]any{"groups": []any{"a", map[string]any{"b": 1}}}))
+	for range 2 {
+		_, err := b.GetMFARequirementsForAuth(t.Context(), s)
+		require.NoError(t, err)
+		require.Equal(t, s.AccessTokenPayload(), in.AccessTokenPayload)
+		in.AccessTokenPayload["sub"] = "somebody else"
+		in.AccessTokenPayload["st-mfa"].(map[string]any)["c"].(map[string]any)["totp"] = float64(1)
+		groups := in.AccessTokenPayload["groups"].([]any)
+		groups[0], groups[1].(map[string]any)["b"] = "changed", "changed"
+		in.CompletedFactors["totp"] = b.now()
+	}
+
 	b.db.Probe.Reset()
 	_, err := b.GetMFARequirementsForAuth(t.Context(), s)
 	require.NoError(t, err)

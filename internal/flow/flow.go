@@ -126,8 +126,12 @@ func (f Found) UserID() string {
 	return f.User.ID
 }
 
-// Find looks for who it is.
+// Find looks for who it is. In a transaction of the host, in which no session could be made at the end, it is store.ErrInsideTx, before anything is
+// written.
 func (f *Flow) Find(ctx context.Context, a *Attempt, info accountlinking.AccountInfo) (Found, error) {
+	if err := f.Env.Store.RefuseInTx(ctx); err != nil {
+		return Found{}, err
+	}
 	found, err := Lookup(ctx, f.AccountLinking, a.RecipeID, a.TenantID, info)
 	return found, a.withoutTenant(err)
 }
