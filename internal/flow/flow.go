@@ -126,12 +126,8 @@ func (f Found) UserID() string {
 	return f.User.ID
 }
 
-// Find looks for who it is. In a transaction of the host, in which no session could be made at the end, it is store.ErrInsideTx, before anything is
-// written.
+// Find looks for who it is.
 func (f *Flow) Find(ctx context.Context, a *Attempt, info accountlinking.AccountInfo) (Found, error) {
-	if err := f.Env.Store.RefuseInTx(ctx); err != nil {
-		return Found{}, err
-	}
 	found, err := Lookup(ctx, f.AccountLinking, a.RecipeID, a.TenantID, info)
 	return found, a.withoutTenant(err)
 }
@@ -173,8 +169,12 @@ type Admission struct {
 }
 
 // Admit says which of the attempt's factors may be completed. userID is that of who was found, or will be made; its facts answer for the tenant. None
-// as a first factor: a *session.UnauthorisedError.
+// as a first factor: a *session.UnauthorisedError. In a transaction of the host, in which no session could be made at the end, it is store.ErrInsideTx,
+// before anything is written.
 func (f *Flow) Admit(ctx context.Context, a *Attempt, userID string) (Admission, error) {
+	if err := f.Env.Store.RefuseInTx(ctx); err != nil {
+		return Admission{}, err
+	}
 	if a.Session != nil {
 		return Admission{}, &env.DeveloperError{Message: noLinkingPolicy}
 	}
