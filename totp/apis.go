@@ -12,8 +12,9 @@ import (
 	"github.com/stepup-auth/stepup/session"
 )
 
-// APIs is what the recipe serves. All five need a session and work while its requirements are not met. A field that an override sets to nil switches its
-// route off. A text for the user to see is a *session.GeneralError of an override's own.
+// APIs is what the recipe serves. All five need a session and work while its requirements are not met; those that change devices ask the database about it,
+// so that a session that has ended is of no use there, though its access token has not. A field that an override sets to nil switches its route off. A
+// text for the user to see is a *session.GeneralError of an override's own.
 type APIs struct {
 	// CreateDevicePOST is POST /totp/device. The session must be allowed to set the factor up: else it is a *session.InvalidClaimsError.
 	CreateDevicePOST func(ctx context.Context, in CreateDevicePOSTInput) (CreateDeviceResult, error)
@@ -23,7 +24,7 @@ type APIs struct {
 	// is a *session.InvalidClaimsError; one that is not verified is removed in any, as front ends do when the user goes back.
 	RemoveDevicePOST func(ctx context.Context, in RemoveDevicePOSTInput) (RemoveDeviceResult, error)
 	// VerifyDevicePOST is POST /totp/device/verify. It completes the factor in the session unless the device was verified before. The session must be
-	// allowed to set the factor up.
+	// allowed to set the factor up; of several that may do so only as long as nobody has, the first does.
 	VerifyDevicePOST func(ctx context.Context, in VerifyDevicePOSTInput) (VerifyDeviceResult, error)
 	// VerifyTOTPPOST is POST /totp/verify. It completes the factor in the session, whether or not it is asked for.
 	VerifyTOTPPOST func(ctx context.Context, in VerifyTOTPPOSTInput) error
