@@ -53,7 +53,8 @@ func TestOrderOfSteps(t *testing.T) {
 	})
 }
 
-// The flag: false unless it is true, and then a session of any state is required. To link to its user takes a policy.
+// The flag: false unless it is true, and then a session of any state is required, but not one that has expired (D-06). To link to its user takes a
+// policy.
 func TestFlag(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *storetest.DB) {

@@ -88,10 +88,10 @@ func TestOverridesAreCalledOverHTTP(t *testing.T) {
 var errOfTheHost = errors.New("the password of the host's database is hunter2")
 
 // failing makes a function that fails in a way of the host's.
-func failing[In, Out any](how string, original func(context.Context, In) (Out, error)) func(context.Context, In) (Out, error) {
+func failing[In, Out any](how func() string, original func(context.Context, In) (Out, error)) func(context.Context, In) (Out, error) {
 	return func(ctx context.Context, in In) (Out, error) {
 		var nobody Out
-		switch how {
+		switch how() {
 		case "error":
 			return nobody, errOfTheHost
 		case "panic":
@@ -117,7 +117,29 @@ func failing[In, Out any](how string, original func(context.Context, In) (Out, e
 // C-02, I-03: whatever an override does instead of its work, there is a clear answer, no session, and no half of a user; the cause is in the log only.
 func TestOverridesThatFail(t *testing.T) {
 	t.Parallel()
-	for how, want := range map[string]struct {
+	var broken, how string // one function at a time
+	on := func(name string) func() string {
+		return func() string {
+			if name == broken {
+				return how
+			}
+			return ""
+		}
+	}
+	s := newSite(t, storetest.Open(t, "memory"), Config{Override: Override{
+		Functions: func(original Functions, functions *Functions) {
+			functions.SignUp = failing(on("SignUp"), original.SignUp)
+			functions.CreateNewRecipeUser = failing(on("CreateNewRecipeUser"), original.CreateNewRecipeUser)
+			functions.SignIn = failing(on("SignIn"), original.SignIn)
+			functions.VerifyCredentials = failing(on("VerifyCredentials"), original.VerifyCredentials)
+		},
+		APIs: func(original APIs, apis *APIs) {
+			apis.SignUpPOST = failing(on("SignUpPOST"), original.SignUpPOST)
+			apis.SignInPOST = failing(on("SignInPOST"), original.SignInPOST)
+			apis.EmailExistsGET = failing(on("EmailExistsGET"), original.EmailExistsGET)
+		},
+	}})
+	for way, want := range map[string]struct {
 		status int
 		body   string
 	}{
@@ -129,68 +151,47 @@ func TestOverridesThatFail(t *testing.T) {
 		"general": {200, `{"status":"GENERAL_ERROR","message":"Closed today"}`},
 		"field":   {200, fieldErrors("email", "Not you")},
 	} {
-		for _, field := range []string{"SignUp", "CreateNewRecipeUser", "SignIn", "VerifyCredentials", "SignUpPOST", "SignInPOST", "EmailExistsGET"} {
-			t.Run(field+" "+how, func(t *testing.T) {
-				t.Parallel()
-				on := func(name string) string {
-					if name == field {
-						return how
-					}
-					return ""
-				}
-				s := newSite(t, storetest.Open(t, "memory"), Config{Override: Override{
-					Functions: func(original Functions, functions *Functions) {
-						functions.SignUp = failing(on("SignUp"), original.SignUp)
-						functions.CreateNewRecipeUser = failing(on("CreateNewRecipeUser"), original.CreateNewRecipeUser)
-						functions.SignIn = failing(on("SignIn"), original.SignIn)
-						functions.VerifyCredentials = failing(on("VerifyCredentials"), original.VerifyCredentials)
-					},
-					APIs: func(original APIs, apis *APIs) {
-						apis.SignUpPOST = failing(on("SignUpPOST"), original.SignUpPOST)
-						apis.SignInPOST = failing(on("SignInPOST"), original.SignInPOST)
-						apis.EmailExistsGET = failing(on("EmailExistsGET"), original.EmailExistsGET)
-					},
-				}})
-				method, path := "POST", "/auth/signin"
-				switch field {
-				case "SignUp", "CreateNewRecipeUser", "SignUpPOST":
-					path = "/auth/signup"
-				case "EmailExistsGET":
-					method, path = "GET", "/auth/emailpassword/email/exists?email="+me
-				}
-				if path == "/auth/signin" {
-					s.signUp(me)
-					s.exec("DELETE FROM {p}sessions")
-				}
-				r := s.send(method, path, filled(me, password))
-				if field == "EmailExistsGET" && how == "nobody" {
-					refusedWith(t, r, 200, `{"status":"OK","exists":false}`)
-					return
-				}
-				refusedWith(t, r, want.status, want.body)
-				require.NotContains(t, r.Body, "hunter2")
-				if want.status == 500 && how != "nobody" {
-					require.Contains(t, s.logged(), "hunter2")
-				}
-				require.NotContains(t, s.logged(), password, "G-02")
-				if how == "late" && (field == "SignUpPOST" || field == "SignInPOST") {
-					require.Equal(t, 1, s.db.Rows("sessions"), "made before, and given to nobody")
-				} else {
-					require.Zero(t, s.db.Rows("sessions"))
-				}
-				require.Equal(t, s.db.Rows("recipe_users"), s.db.Rows("emailpassword_credentials"), "no half of a user")
-				if field == "CreateNewRecipeUser" {
-					require.Zero(t, s.db.Rows("recipe_users"), "it runs in the transaction of the sign-up")
-				}
-			})
+		for name, path := range map[string]string{
+			"SignUp": "/signup", "CreateNewRecipeUser": "/signup", "SignUpPOST": "/signup",
+			"SignIn": "/signin", "VerifyCredentials": "/signin", "SignInPOST": "/signin",
+		} {
+			s.reset()
+			broken = ""
+			if path == "/signin" {
+				s.signUp(me)
+				s.exec("DELETE FROM {p}sessions")
+			}
+			broken, how = name, way
+			r := s.post(path, filled(me, password))
+			refusedWith(t, r, want.status, want.body, name, way)
+			if want.status == 500 && way != "nobody" {
+				require.Contains(t, s.logged(), "hunter2", "%s %s", name, way)
+			}
+			require.NotContains(t, s.logged(), password, "G-02")
+			sessions, users := 0, 1
+			if way == "late" && strings.HasSuffix(name, "POST") {
+				sessions = 1 // made before, and given to nobody
+			}
+			if name == "CreateNewRecipeUser" || path == "/signup" && way != "late" { // the first runs in the transaction of the sign-up
+				users = 0
+			}
+			require.Equal(t, []int{sessions, users, users}, []int{
+				s.db.Rows("sessions"), s.db.Rows("recipe_users"), s.db.Rows("emailpassword_credentials"),
+			}, "%s %s", name, way)
 		}
+
+		broken, how = "EmailExistsGET", way
+		if way == "nobody" {
+			want.status, want.body = 200, `{"status":"OK","exists":false}`
+		}
+		refusedWith(t, s.send("GET", "/auth/emailpassword/email/exists?email="+me, ""), want.status, want.body, way)
 	}
 }
 
 // The requirements of one user never open a session of another: a result whose login method is not the user's is a mistake.
 func TestOverridesThatMixPeopleUp(t *testing.T) {
 	t.Parallel()
-	for name, mix := range map[string]func(ada, eve SignInResult) SignInResult{
+	mistakes := map[string]func(ada, eve SignInResult) SignInResult{
 		"another's login method": func(ada, eve SignInResult) SignInResult { return SignInResult{ada.User, eve.RecipeUserID} },
 		"no login method":        func(ada, _ SignInResult) SignInResult { return SignInResult{User: ada.User} },
 		"the id of nobody":       func(ada, _ SignInResult) SignInResult { return SignInResult{ada.User, "nobody"} },
@@ -205,38 +206,34 @@ func TestOverridesThatMixPeopleUp(t *testing.T) {
 			forged.ID = eve.User.ID
 			return SignInResult{&forged, ada.RecipeUserID}
 		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			storetest.Each(t, func(t *testing.T, db *storetest.DB) {
-				var ada, eve SignInResult
-				s := newSite(t, db, Config{Override: Override{Functions: func(_ Functions, functions *Functions) {
-					functions.SignIn = func(context.Context, SignInInput) (SignInResult, error) { return mix(ada, eve), nil }
-				}}})
-				var err error
-				ada, err = s.recipe.SignUp(t.Context(), SignUpInput{Email: me, Password: password})
-				require.NoError(t, err)
-				eve, err = s.recipe.SignUp(t.Context(), SignUpInput{Email: "eve@example.com", Password: password})
-				require.NoError(t, err)
-				r := s.post("/signin", filled(me, password))
-				switch name {
-				case "a user of no database":
-					refusedWith(t, r, 200, wrongCredentials) // as if deleted
-				case "another id":
-					// What is stored is who it is, and the policy was asked about that one.
-					require.True(t, r.Is("OK"), r.Body)
-					require.Equal(t, ada.User.ID, r.JSON["user"].(map[string]any)["id"])
-					require.Len(t, s.handles(me), 1)
-				default:
-					refusedWith(t, r, 500, internal)
-				}
-				require.Empty(t, s.handles("eve@example.com"))
-				if !r.Is("OK") {
-					require.Zero(t, db.Rows("sessions"))
-				}
-			})
-		})
 	}
+	storetest.Each(t, func(t *testing.T, db *storetest.DB) {
+		var returned SignInResult
+		s := newSite(t, db, Config{Override: Override{Functions: func(_ Functions, functions *Functions) {
+			functions.SignIn = func(context.Context, SignInInput) (SignInResult, error) { return returned, nil }
+		}}})
+		ada, err := s.recipe.SignUp(t.Context(), SignUpInput{Email: me, Password: password})
+		require.NoError(t, err)
+		eve, err := s.recipe.SignUp(t.Context(), SignUpInput{Email: "eve@example.com", Password: password})
+		require.NoError(t, err)
+		for name, mix := range mistakes {
+			returned = mix(ada, eve)
+			r := s.post("/signin", filled(me, password))
+			switch name {
+			case "a user of no database":
+				refusedWith(t, r, 200, wrongCredentials, name) // as if deleted
+			case "another id":
+				// What is stored is who it is, and the policy was asked about that one.
+				require.True(t, r.Is("OK"), r.Body)
+				require.Equal(t, ada.User.ID, r.JSON["user"].(map[string]any)["id"])
+				require.Len(t, s.handles(me), 1)
+				s.exec("DELETE FROM {p}sessions")
+			default:
+				refusedWith(t, r, 500, internal, name)
+			}
+			require.Zero(t, db.Rows("sessions"), name)
+		}
+	})
 }
 
 // An override of SignIn may decide who it is; the session is that user's, with that user's requirements.

@@ -147,102 +147,98 @@ func TestHashesAreBounded(t *testing.T) {
 	})
 }
 
-// between calls f while a sign-in stands between its password and its session, the n-th time with n from 1.
-func between(f func(n int)) func(*mfa.Config) {
-	n := 0
-	return func(cfg *mfa.Config) {
-		cfg.GetMFARequirementsForAuth = func(context.Context, mfa.GetMFARequirementsForAuthInput) (factor.Requirements, error) {
-			n++
-			f(n)
-			return nil, nil
-		}
+// during is what happens to a user between the password and the session.
+type during struct {
+	change func(s *site)
+	every  bool // time that the policy is asked, not only the first
+	right  bool // the session is made all the same
+	hashes int64
+	events []string
+}
+
+func duringASignIn() map[string]during {
+	version := func(s *site) { s.exec("UPDATE {p}recipe_users SET version = version + 1") }
+	setHash := func(s *site, hash string) {
+		s.exec("UPDATE {p}emailpassword_credentials SET password_hash = '" + hash + "'")
+		version(s)
+	}
+	newPassword := func(s *site, password string) {
+		hash, err := s.recipe.hasher.newHash(password)
+		require.NoError(s.t, err)
+		setHash(s, hash)
+	}
+	wrong := []string{"factor.checked false wrong"}
+	return map[string]during{
+		"nothing":                    {change: func(*site) {}, right: true},
+		"a new password":             {change: func(s *site) { newPassword(s, "new password 1") }, hashes: 1, events: wrong},
+		"the same password anew":     {change: func(s *site) { newPassword(s, password) }, hashes: 1, right: true},
+		"an unusable hash":           {change: func(s *site) { setHash(s, "$2a$10$nonsense") }, hashes: 1, events: wrong},
+		"something else of the user": {change: version, right: true},
+		"a hash of another cost": {change: func(s *site) { // which is no new password
+			s.exec("UPDATE {p}emailpassword_credentials SET password_hash = 'x'")
+		}, right: true},
+		"the password is deleted": {change: func(s *site) {
+			s.exec("DELETE FROM {p}emailpassword_credentials")
+			version(s)
+		}, hashes: 1, events: wrong},
+		"the user is deleted":        {change: func(s *site) { s.exec("DELETE FROM {p}recipe_users") }, events: []string{"factor.checked false unknown"}},
+		"somebody always gets ahead": {change: version, every: true},
 	}
 }
 
-// What may happen to a user between the password and the session, at a sign-in and at a sign-up. No session of an old password, or of somebody who is
-// gone, is ever made.
+// No session of an old password, or of somebody who is gone, is ever made.
 func TestTheUserChangesDuringASignIn(t *testing.T) {
 	t.Parallel()
-	setHash := func(s *site, hash string) {
-		s.exec("UPDATE {p}emailpassword_credentials SET password_hash = '" + hash + "'")
-		s.exec("UPDATE {p}recipe_users SET version = version + 1")
-	}
-	hashOf := func(s *site, password string) string {
-		hash, err := s.recipe.hasher.newHash(password)
-		require.NoError(s.t, err)
-		return hash
-	}
-	for name, c := range map[string]struct {
-		change func(s *site)
-		every  bool // time, not only the first
-		right  bool
-		hashes int64 // more than the sign-in itself takes
-		events []string
-	}{
-		"nothing": {change: func(*site) {}, right: true},
-		"a new password": {change: func(s *site) { setHash(s, hashOf(s, "new password 1")) }, hashes: 1,
-			events: []string{"factor.checked false wrong"}},
-		"the same password anew":     {change: func(s *site) { setHash(s, hashOf(s, password)) }, right: true, hashes: 1},
-		"an unusable hash":           {change: func(s *site) { setHash(s, "$2a$10$nonsense") }, hashes: 1, events: []string{"factor.checked false wrong"}},
-		"something else of the user": {change: func(s *site) { s.exec("UPDATE {p}recipe_users SET version = version + 1") }, right: true},
-		"a hash of another cost":     {change: func(s *site) { s.exec("UPDATE {p}emailpassword_credentials SET password_hash = 'x'") }, right: true}, // no new password
-		"the user is deleted": {change: func(s *site) { s.exec("DELETE FROM {p}recipe_users") },
-			events: []string{"factor.checked false unknown"}},
-		"the password is deleted": {change: func(s *site) {
-			s.exec("DELETE FROM {p}emailpassword_credentials")
-			s.exec("UPDATE {p}recipe_users SET version = version + 1")
-		}, hashes: 1, events: []string{"factor.checked false wrong"}},
-		"somebody always gets ahead": {change: func(s *site) { s.exec("UPDATE {p}recipe_users SET version = version + 1") }, every: true},
-	} {
-		for _, path := range []string{"/signin", "/signup"} {
-			t.Run(strings.Trim(path, "/")+": "+name, func(t *testing.T) {
-				t.Parallel()
-				storetest.Each(t, func(t *testing.T, db *storetest.DB) {
-					var s *site
-					asked := 0
-					s = newSite(t, db, Config{}, between(func(n int) {
-						asked = n
-						if n == 1 || c.every {
-							c.change(s)
-						}
-					}))
-					if path == "/signin" {
-						_, err := s.recipe.SignUp(t.Context(), SignUpInput{Email: me, Password: password})
-						require.NoError(t, err)
-					}
+	storetest.Each(t, func(t *testing.T, db *storetest.DB) {
+		var s *site
+		var now during
+		asked := 0
+		s = newSite(t, db, Config{}, func(cfg *mfa.Config) {
+			cfg.GetMFARequirementsForAuth = func(context.Context, mfa.GetMFARequirementsForAuthInput) (factor.Requirements, error) {
+				if asked++; asked == 1 || now.every {
+					now.change(s)
+				}
+				return nil, nil
+			}
+		})
+		for name, what := range duringASignIn() {
+			for _, path := range []string{"/signin", "/signup"} {
+				s.reset()
+				now, asked = what, 0
+				if path == "/signin" {
+					_, err := s.recipe.SignUp(t.Context(), SignUpInput{Email: me, Password: password})
+					require.NoError(t, err)
 					s.hashes.Store(0)
-					r := s.post(path, filled(me, password))
-					switch {
-					case c.right:
-						require.True(t, r.Is("OK"), r.Body)
-						require.Equal(t, 1, db.Rows("sessions"))
-					case path == "/signin" && !c.every:
-						refusedWith(t, r, 200, wrongCredentials)
-					default:
-						refusedWith(t, r, 500, internal)
-					}
-					if !c.right {
-						require.Zero(t, db.Rows("sessions"))
-					}
-					require.EqualValues(t, 1+c.hashes, s.hashes.Load())
-					if c.every {
-						require.Equal(t, 100, asked)
-						require.Contains(t, s.logged(), "other requests got ahead of this sign-in too often")
-						return
-					}
-					want := append([]string{}, c.events...)
-					if c.right {
-						want = append(want, "session.created true", "factor.completed true")
-					}
-					if path == "/signin" {
-						want = append([]string{"factor.checked true"}, want...)
-						require.Contains(t, db.Dump("limits"), "failures=0", "the password was right when it was compared")
-					}
-					require.Equal(t, want, s.events())
-				})
-			})
+				}
+				changeDuring(t, s, path, what, path+" "+name)
+				if what.every {
+					require.Equal(t, 100, asked)
+					require.Contains(t, s.logged(), "other requests got ahead of this sign-in too often")
+				}
+			}
 		}
+	})
+}
+
+func changeDuring(t *testing.T, s *site, path string, what during, name string) {
+	r := s.post(path, filled(me, password))
+	events := append([]string{}, what.events...)
+	switch {
+	case what.right:
+		require.True(t, r.Is("OK"), "%s: %s", name, r.Body)
+		events = append(events, "session.created true", "factor.completed true")
+	case path == "/signin" && !what.every:
+		refusedWith(t, r, 200, wrongCredentials, name)
+	default:
+		refusedWith(t, r, 500, internal, name)
 	}
+	if path == "/signin" {
+		events = append([]string{"factor.checked true"}, events...)
+		require.Contains(t, s.db.Dump("limits"), "failures=0", "%s: the password was right when it was compared", name)
+	}
+	require.Equal(t, events, s.events(), name)
+	require.Equal(t, what.right, s.db.Rows("sessions") == 1, name)
+	require.EqualValues(t, 1+what.hashes, s.hashes.Load(), "%s: the one of every sign-in, and what came on top", name)
 }
 
 // The person whose login method signs in may become part of another while the session is made: the requirements of that one are then asked for.

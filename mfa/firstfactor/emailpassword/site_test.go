@@ -164,6 +164,19 @@ func (s *site) exec(statement string) {
 	require.NoError(s.t, err)
 }
 
+// reset forgets everybody, and what was logged, told and counted.
+func (s *site) reset() {
+	s.t.Helper()
+	for _, table := range []string{"sessions", "recipe_users", "limits"} {
+		s.exec("DELETE FROM {p}" + table)
+	}
+	s.events()
+	s.hashes.Store(0)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log.Reset()
+}
+
 // refusedWith asserts an answer that is no session.
 func refusedWith(t *testing.T, r frontend.Response, status int, body string, about ...any) {
 	t.Helper()
